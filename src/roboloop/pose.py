@@ -1,0 +1,105 @@
+"""Poses: `T_a_b` is a 4x4 matrix that maps coordinates of frame b to frame a.
+
+Every function broadcasts over leading axes and is pure. Quaternions are wxyz.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+Array = np.ndarray
+
+
+def from_parts(p: Float[Array, "*B 3"], R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 4 4"]:
+    """Join positions and rotation matrices to poses."""
+    p, R = np.asarray(p, float), np.asarray(R, float)
+    shape = np.broadcast_shapes(p.shape[:-1], R.shape[:-2])
+    T = np.zeros((*shape, 4, 4))
+    T[..., :3, :3] = R
+    T[..., :3, 3] = p
+    T[..., 3, 3] = 1.0
+    return T
+
+
+def inverse(T: Float[Array, "*B 4 4"]) -> Float[Array, "*B 4 4"]:
+    """Invert rigid poses: `inverse(T_a_b)` is `T_b_a`."""
+    R = np.swapaxes(T[..., :3, :3], -1, -2)
+    return from_parts(-(R @ T[..., :3, 3:])[..., 0], R)
+
+
+def transform(T: Float[Array, "*B 4 4"], p: Float[Array, "*C 3"]) -> Float[Array, "*D 3"]:
+    """Map points: `transform(T_a_b, p_b)` is `p_a`; leading axes broadcast."""
+    return (T[..., :3, :3] @ p[..., None])[..., 0] + T[..., :3, 3]
+
+
+def yaw_to_matrix(yaw: Float[Array, "*B"] | float) -> Float[Array, "*B 3 3"]:
+    """Rotation about z by `yaw` (rad)."""
+    yaw = np.asarray(yaw, float)
+    c, s, zero, one = np.cos(yaw), np.sin(yaw), np.zeros_like(yaw), np.ones_like(yaw)
+    rows = [np.stack(r, -1) for r in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
+    return np.stack(rows, -2)
+
+
+def yaw_of(T: Float[Array, "*B 4 4"]) -> Float[Array, "*B"]:
+    """Yaw (rad, in (-pi, pi]) of the x axis of a pose, seen along z."""
+    return np.arctan2(T[..., 1, 0], T[..., 0, 0])
+
+
+def quat_to_matrix(quat: Float[Array, "*B 4"]) -> Float[Array, "*B 3 3"]:
+    """Rotation matrices of unit quaternions (wxyz)."""
+    q = np.asarray(quat, float)
+    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
+    w, x, y, z = np.moveaxis(q, -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(r, -1) for r in rows], -2)
+
+
+def matrix_to_quat(R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 4"]:
+    """Unit quaternions (wxyz, w >= 0) of rotation matrices."""
+    q = rotvec_to_quat(matrix_to_rotvec(R))
+    return np.where(q[..., :1] < 0, -q, q)
+
+
+def rotvec_to_quat(v: Float[Array, "*B 3"]) -> Float[Array, "*B 4"]:
+    """Quaternions (wxyz) of rotation vectors (rad)."""
+    v = np.asarray(v, float)
+    angle = np.linalg.norm(v, axis=-1, keepdims=True)
+    return np.concatenate([np.cos(angle / 2), 0.5 * np.sinc(angle / (2 * np.pi)) * v], -1)
+
+
+def rotvec_to_matrix(v: Float[Array, "*B 3"]) -> Float[Array, "*B 3 3"]:
+    """Rotation matrices of rotation vectors (rad)."""
+    return quat_to_matrix(rotvec_to_quat(v))
+
+
+def matrix_to_rotvec(R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 3"]:
+    """Rotation vectors (rad, norm <= pi) of rotation matrices."""
+    from scipy.spatial.transform import Rotation
+
+    R = np.asarray(R, float)
+    return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_rotvec().reshape(*R.shape[:-2], 3)
+
+
+def interpolate(
+    T_a: Float[Array, "4 4"], T_b: Float[Array, "4 4"], s: Float[Array, "S"]
+) -> Float[Array, "S 4 4"]:
+    """Poses between two poses: linear in position, along the shortest rotation; `s` in [0, 1]."""
+    s = np.asarray(s, float)[:, None]
+    p = (1 - s) * T_a[:3, 3] + s * T_b[:3, 3]
+    v = matrix_to_rotvec(T_a[:3, :3].T @ T_b[:3, :3])
+    return from_parts(p, T_a[:3, :3] @ rotvec_to_matrix(s * v))
+
+
+def look_at(
+    p_eye: Float[Array, "3"], p_target: Float[Array, "3"], up: Float[Array, "3"] | None = None
+) -> Float[Array, "4 4"]:
+    """Camera pose (OpenCV axes: x right, y down, z forward) at `p_eye` that looks at `p_target`."""
+    up = np.array([0.0, 0.0, 1.0]) if up is None else np.asarray(up, float)
+    z = np.asarray(p_target, float) - p_eye
+    z = z / np.linalg.norm(z)
+    x = np.cross(z, up)
+    x = x / np.linalg.norm(x)
+    return from_parts(np.asarray(p_eye, float), np.stack([x, np.cross(z, x), z], -1))

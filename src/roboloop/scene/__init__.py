@@ -1,0 +1,1 @@
+"""Capture -> scene folder: the scene graph, its assets, its cousins."""
