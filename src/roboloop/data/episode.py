@@ -1,0 +1,80 @@
+"""One episode in memory: what the robot saw and did, and the simulator's exact states."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+Array = np.ndarray
+EEF_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper")
+"""Dimensions of `action_eef`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """An episode of T control steps; row t of every array belongs to the time t / fps.
+
+    Raises:
+        ValueError: The arrays disagree in length, or a shape or type is not the one below.
+    """
+
+    state: Float32[Array, "T n"]
+    """Proprioception before the action: `observation.state`."""
+    action: Float32[Array, "T nu"]
+    """What the actuators got: joint targets, then the gripper."""
+    action_eef: Float32[Array, "T 8"]
+    """Target of the end effector in the robot's base frame: xyz, quaternion wxyz, gripper 0..1."""
+    images: dict[str, UInt8[Array, "T h w 3"]] | None
+    """Frames by camera (`front`, `wrist`), or None when nothing was rendered."""
+    sim_states: Float64[Array, "T+1 nstate"]
+    """Full simulator state before every control step and after the last: replay is bit-exact."""
+    object_poses: Float64[Array, "T n_obj 7"]
+    """World poses of the objects: xyz, quaternion wxyz."""
+    subtasks: tuple[tuple[str, int, int], ...]
+    """Stages of the task as (name, first step, one past the last step)."""
+    task: str
+    """The instruction, in words."""
+    success: bool
+    scene: str
+    """Which scene the episode was made in."""
+    seed: int
+    robot: str
+    fps: int = 20
+    object_names: tuple[str, ...] = ()
+    """Names of the rows of `object_poses`; empty when they are not known."""
+
+    def __post_init__(self) -> None:
+        """Check lengths, shapes and types."""
+        n_steps = len(self.action)
+        _expect("state", self.state, np.float32, (n_steps, None))
+        _expect("action", self.action, np.float32, (n_steps, None))
+        _expect("action_eef", self.action_eef, np.float32, (n_steps, len(EEF_NAMES)))
+        _expect("sim_states", self.sim_states, np.float64, (n_steps + 1, None))
+        _expect("object_poses", self.object_poses, np.float64, (n_steps, None, 7))
+        for name, frames in (self.images or {}).items():
+            _expect(f"images[{name!r}]", frames, np.uint8, (n_steps, None, None, 3))
+        if n_steps == 0:
+            raise ValueError("an episode needs at least one step")
+        if self.object_names and len(self.object_names) != self.object_poses.shape[1]:
+            raise ValueError(
+                f"{len(self.object_names)} object_names for {self.object_poses.shape[1]} objects"
+            )
+        for name, start, stop in self.subtasks:
+            if not 0 <= start <= stop <= n_steps:
+                raise ValueError(f"subtask {name!r} [{start}, {stop}) is outside 0..{n_steps}")
+
+    def __len__(self) -> int:
+        """Return the number of control steps."""
+        return len(self.action)
+
+
+def _expect(name: str, array: Array, dtype: type, shape: tuple[int | None, ...]) -> None:
+    """Raise ValueError unless `array` has the type and shape; None matches any length."""
+    fits = len(array.shape) == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if array.dtype != dtype or not fits:
+        wanted = ", ".join("any" if want is None else str(want) for want in shape)
+        raise ValueError(
+            f"{name} is {array.dtype} {array.shape}, wanted {np.dtype(dtype)} ({wanted})"
+        )
