@@ -1,0 +1,1 @@
+"""Scene + sentence -> task.json: roles, stages, constraints, success."""

@@ -1,0 +1,61 @@
+"""Where the robot's base stands: within reach of the task, away from everything else."""
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.errors import RoboloopError
+from roboloop.robot import Robot
+from roboloop.scene.graph import SceneGraph, SceneObject
+
+BASE_RADIUS = 0.12
+"""Free space that a base needs around its axis, m."""
+
+
+def place_base(
+    graph: SceneGraph, task_objects: list[SceneObject], robot: Robot
+) -> Float[np.ndarray, "4 4"]:
+    """Choose the base pose at the height of the support, facing the task.
+
+    Bases opposite the camera are preferred (they hide nothing), then those with all task objects
+    in the middle of the reach.
+
+    Raises:
+        RoboloopError: No place has every task object within reach.
+    """
+    points = np.array([o.T_world_obj[:3, 3] for o in task_objects])[:, :2]
+    middle = points.mean(0)
+    camera = graph.camera.T_world_camera[:3, 3][:2] - middle
+    away = np.arctan2(-camera[1], -camera[0])
+    low, high = robot.reach
+    best: tuple[float, np.ndarray] | None = None
+    for angle in away + np.deg2rad(np.arange(-150, 151, 15)):
+        for radius in np.linspace(low, high, 9):
+            base = middle + radius * np.array([np.cos(angle), np.sin(angle)])
+            far = np.linalg.norm(points - base, axis=1)
+            if far.min() < low or far.max() > high or _blocked(base, graph):
+                continue
+            off_axis = abs((angle - away + np.pi) % (2 * np.pi) - np.pi)
+            off_middle = np.abs(far - (0.45 * low + 0.55 * high)).max() / (high - low)
+            cost = off_axis + 2.0 * off_middle
+            if best is None or cost < best[0]:
+                best = cost, base
+    if best is None:
+        spread = np.linalg.norm(points - middle, axis=1).max() * 2
+        raise RoboloopError(
+            f"no base pose of `{robot.name}` reaches {', '.join(o.name for o in task_objects)}: "
+            f"they are {spread:.2f} m apart, its reach is {low:.2f} to {high:.2f} m"
+        )
+    base = best[1]
+    yaw = np.arctan2(*(middle - base)[::-1])
+    height = graph.support.T_world_support[2, 3]
+    return pose.from_parts(np.array([*base, height]), pose.yaw_to_matrix(yaw))
+
+
+def _blocked(base: Float[np.ndarray, "2"], graph: SceneGraph) -> bool:
+    for obj in graph.objects:
+        p = pose.transform(pose.inverse(obj.T_world_obj), np.array([*base, obj.T_world_obj[2, 3]]))
+        outside = np.maximum(np.abs(p[:2]) - np.array(obj.size[:2]) / 2, 0)
+        if np.linalg.norm(outside) < BASE_RADIUS:
+            return True
+    return False
