@@ -20,6 +20,8 @@ MAX_NORMAL_ANGLE = np.deg2rad(20)
 """Between the closing axis and the surface normal, inside the friction cone of a rubber pad."""
 OPENING_MARGIN = 0.012
 """The hand opens this much wider than the object, m."""
+FAR = 4.0
+"""Rays start half as far away, outside of every object, m."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Grasps:
 
 def antipodal_grasps(
     model: mujoco.MjModel,
+    data: mujoco.MjData,
     body: int,
     robot: Robot,
     rng: np.random.Generator,
@@ -42,12 +45,13 @@ def antipodal_grasps(
     """Sample antipodal grasps on a body's collision geoms (not those of its children).
 
     Args:
-        model: A model that holds the body; its geoms in contact groups are the surface.
+        model: A model that holds the body; its geoms that make contacts are the surface.
+        data: Its state, after `mj_kinematics`.
         body: Body id.
         robot: Gives the widest opening of the hand.
         rng: Randomness of the rays.
-        near: Keep grasps within `radius` (m) of this point of the body's frame; None keeps all.
-        radius: See `near`.
+        near: Keep grasps within `radius` of this point (world, m); None keeps all.
+        radius: See `near`, m.
 
     Returns:
         Candidates, several approach directions around each closing axis; possibly none.
@@ -57,39 +61,26 @@ def antipodal_grasps(
         for g in range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
         if model.geom_contype[g] or model.geom_conaffinity[g]
     ]
-    pairs = _antipodal_pairs(model, geoms, robot, rng, near, radius)
-    if not pairs:
-        return Grasps(np.zeros((0, 4, 4)), np.zeros(0))
-    middles, axes, widths = (np.array(column) for column in zip(*pairs, strict=True))
-    return _with_approaches(middles, axes, widths)
-
-
-def _antipodal_pairs(
-    model: mujoco.MjModel,
-    geoms: list[int],
-    robot: Robot,
-    rng: np.random.Generator,
-    near: np.ndarray | None,
-    radius: float,
-) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    low, high = _bounds(model, geoms)
-    center, reach = (low + high) / 2, np.linalg.norm(high - low)
+    low, high = _bounds(model, data, geoms)
     pairs = []
     for _ in range(N_RAYS):
         through = rng.uniform(low, high) if near is None else near + rng.uniform(-1, 1, 3) * radius
         axis = _closing_axis(rng)
-        start = through - axis * (reach + np.linalg.norm(through - center))
-        hits = [(*hit, g) for g in geoms if (hit := _interval(model, g, start, axis))]
+        start = through - axis * FAR / 2
+        hits = [h for g in geoms if (h := _interval(model, data, g, start, axis))]
         for enter, leave, normals in _merge(hits):
-            width = leave - enter
             middle = start + axis * (enter + leave) / 2
-            if width > robot.max_opening - OPENING_MARGIN:
-                continue
-            if near is not None and np.linalg.norm(middle - near) > radius:
-                continue
-            if min(-normals[0] @ axis, normals[1] @ axis) > np.cos(MAX_NORMAL_ANGLE):
-                pairs.append((middle, axis, width))
-    return pairs
+            along = min(-normals[0] @ axis, normals[1] @ axis)
+            fits = leave - enter < robot.max_opening - OPENING_MARGIN
+            close = near is None or np.linalg.norm(middle - near) < radius
+            if fits and close and along > np.cos(MAX_NORMAL_ANGLE):
+                pairs.append((middle, axis, leave - enter))
+    if not pairs:
+        return Grasps(np.zeros((0, 4, 4)), np.zeros(0))
+    middles, axes, widths = (np.array(column) for column in zip(*pairs, strict=True))
+    T_world_body = pose.from_parts(data.xpos[body], data.xmat[body].reshape(3, 3))
+    Ts_world_eef = _approaches(middles, axes)
+    return Grasps(pose.inverse(T_world_body) @ Ts_world_eef, np.tile(widths, N_TILTS))
 
 
 def _closing_axis(rng: np.random.Generator) -> np.ndarray:
@@ -100,75 +91,48 @@ def _closing_axis(rng: np.random.Generator) -> np.ndarray:
     return v / np.linalg.norm(v)
 
 
-def _bounds(model: mujoco.MjModel, geoms: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Box around the geoms in the body's frame."""
+def _bounds(
+    model: mujoco.MjModel, data: mujoco.MjData, geoms: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Box around the geoms in the world."""
     corners = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1]), -1).reshape(-1, 3)
-    points = [
-        model.geom_pos[g]
-        + (model.geom_aabb[g, :3] + corners * model.geom_aabb[g, 3:])
-        @ pose.quat_to_matrix(model.geom_quat[g]).T
-        for g in geoms
-    ]
-    every = np.concatenate(points)
-    return every.min(0), every.max(0)
+    box = model.geom_aabb[geoms]
+    local = box[:, None, :3] + corners * box[:, None, 3:]
+    R = data.geom_xmat[geoms].reshape(-1, 3, 3)
+    points = (local @ np.swapaxes(R, 1, 2) + data.geom_xpos[geoms][:, None]).reshape(-1, 3)
+    return points.min(0), points.max(0)
 
 
 def _interval(
-    model: mujoco.MjModel, geom: int, start: np.ndarray, axis: np.ndarray
+    model: mujoco.MjModel, data: mujoco.MjData, geom: int, start: np.ndarray, axis: np.ndarray
 ) -> tuple[float, float, np.ndarray, np.ndarray] | None:
     """Where a ray enters and leaves a convex geom, with the outward normals there."""
-    enter, n_enter = _ray(model, geom, start, axis)
+    enter, n_enter = _ray(model, data, geom, start, axis)
     if enter < 0:
         return None
-    far = 10.0
-    back, n_leave = _ray(model, geom, start + far * axis, -axis)
-    return enter, far - back, n_enter, n_leave
+    back, n_leave = _ray(model, data, geom, start + FAR * axis, -axis)
+    return (enter, FAR - back, n_enter, n_leave) if back >= 0 else None
 
 
 def _ray(
-    model: mujoco.MjModel, geom: int, start: np.ndarray, axis: np.ndarray
+    model: mujoco.MjModel, data: mujoco.MjData, geom: int, start: np.ndarray, axis: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    R = pose.quat_to_matrix(model.geom_quat[geom])
     normal = np.zeros(3)
     if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
-        distance = _ray_hull(model, geom, R.T @ (start - model.geom_pos[geom]), R.T @ axis, normal)
-        return distance, R @ normal
+        return mujoco.mj_rayMesh(model, data, geom, start, axis, normal), normal
     distance = mujoco.mju_rayGeom(
-        model.geom_pos[geom], R.ravel(), model.geom_size[geom], start, axis,
+        data.geom_xpos[geom], data.geom_xmat[geom], model.geom_size[geom], start, axis,
         model.geom_type[geom], normal,
     )  # fmt: skip
     return distance, normal
 
 
-def _ray_hull(
-    model: mujoco.MjModel, geom: int, start: np.ndarray, axis: np.ndarray, normal: np.ndarray
-) -> float:
-    """Ray against the triangles of a mesh geom, mesh frame; writes `normal` in place."""
-    mesh = model.geom_dataid[geom]
-    vert = model.mesh_vert[model.mesh_vertadr[mesh] :][: model.mesh_vertnum[mesh]]
-    face = model.mesh_face[model.mesh_faceadr[mesh] :][: model.mesh_facenum[mesh]]
-    a, b, c = (vert[face[:, k]] for k in range(3))
-    n = np.cross(b - a, c - a)
-    slope = n @ axis
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.sum((a - start) * n, -1) / slope
-    p = start + np.where(np.isfinite(t), t, 0)[:, None] * axis
-    inside = np.isfinite(t) & (t > 0) & (slope < 0)
-    for u, v in ((a, b), (b, c), (c, a)):
-        inside &= np.sum(np.cross(v - u, p - u) * n, -1) >= 0
-    if not inside.any():
-        return -1.0
-    k = np.flatnonzero(inside)[np.argmin(t[inside])]
-    normal[:] = n[k] / np.linalg.norm(n[k])
-    return float(t[k])
-
-
 def _merge(
-    hits: list[tuple[float, float, np.ndarray, np.ndarray, int]],
+    hits: list[tuple[float, float, np.ndarray, np.ndarray]],
 ) -> list[tuple[float, float, tuple[np.ndarray, np.ndarray]]]:
     """Join overlapping intervals: solid stretches of the object along the ray."""
     merged: list[tuple[float, float, tuple[np.ndarray, np.ndarray]]] = []
-    for enter, leave, n_enter, n_leave, _ in sorted(hits, key=lambda h: h[0]):
+    for enter, leave, n_enter, n_leave in sorted(hits, key=lambda h: h[0]):
         if merged and enter <= merged[-1][1] + 1e-4:
             if leave > merged[-1][1]:
                 merged[-1] = (merged[-1][0], leave, (merged[-1][2][0], n_leave))
@@ -177,10 +141,10 @@ def _merge(
     return merged
 
 
-def _with_approaches(
-    middles: Float[np.ndarray, "P 3"], axes: Float[np.ndarray, "P 3"], widths: Float[np.ndarray, "P"]
-) -> Grasps:
-    """Turn the hand around every closing axis: `N_TILTS` approaches each."""
+def _approaches(
+    middles: Float[np.ndarray, "P 3"], axes: Float[np.ndarray, "P 3"]
+) -> Float[np.ndarray, "K 4 4"]:
+    """Turn the hand around every closing axis: `N_TILTS` approaches each, tilt by tilt."""
     helper = np.where(np.abs(axes[:, 2:]) > 0.9, np.array([1.0, 0, 0]), np.array([0, 0, -1.0]))
     z0 = helper - np.sum(helper * axes, -1, keepdims=True) * axes
     z0 /= np.linalg.norm(z0, axis=-1, keepdims=True)
@@ -189,5 +153,4 @@ def _with_approaches(
     z = np.cos(angles) * z0 + np.sin(angles) * x0
     y = np.broadcast_to(axes, z.shape)
     R = np.stack([np.cross(y, z), y, z], -1)
-    Ts = pose.from_parts(np.broadcast_to(middles, z.shape), R)
-    return Grasps(Ts.reshape(-1, 4, 4), np.tile(widths, N_TILTS))
+    return pose.from_parts(np.broadcast_to(middles, z.shape), R).reshape(-1, 4, 4)

@@ -1,14 +1,14 @@
 """A task as data: `task.json` is this record."""
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from roboloop.errors import RoboloopError
+from roboloop.record import from_plain
+from roboloop.run import read_json, write_json
 from roboloop.scene.graph import SceneGraph
 from roboloop.task.constraints import parse
 
@@ -34,6 +34,18 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class View:
+    """The policy's square front view: the capture's camera turned about its centre and zoomed.
+
+    A turn about the optical centre needs no depth, so a real camera's image can be warped to it.
+    """
+
+    R_camera_front: Float[np.ndarray, "3 3"]
+    fovy: float
+    """Full angle of the view, rad."""
+
+
+@dataclass(frozen=True)
 class Task:
     """What is to be done, by whom, and when it counts as done."""
 
@@ -48,6 +60,7 @@ class Task:
     robot: str
     T_world_base: Float[np.ndarray, "4 4"]
     """Where the robot's base stands."""
+    front: View
 
     def constraints(self) -> list[str]:
         """Every constraint of the task, in order."""
@@ -71,37 +84,23 @@ class Task:
 
 def write_task(task: Task, path: Path) -> None:
     """Write `task.json`."""
-    from roboloop.run import write_json
-
-    record = asdict(task) | {"format": FORMAT, "T_world_base": task.T_world_base.tolist()}
-    write_json(path, record)
+    write_json(path, {"format": FORMAT, "task": task})
 
 
 def read_task(path: Path) -> Task:
     """Read `task.json` (or a folder that holds one).
 
     Raises:
-        RoboloopError: The file is missing, is not JSON, or does not have exactly the fields.
+        RoboloopError: The file is missing, is not JSON, does not have exactly the fields, or holds
+            a constraint outside the language.
     """
     path = path / "task.json" if path.is_dir() else path
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        if record.pop("format") != FORMAT:
-            raise RoboloopError("task file of another format version", path=path)
-        wrong = set(record) ^ {f.name for f in fields(Task)}
-        if wrong:
-            raise RoboloopError(f"task file: unexpected or missing {sorted(wrong)}", path=path)
-        stages = tuple(Stage(**_tuples(stage)) for stage in record.pop("stages"))
-        T_world_base = np.array(record.pop("T_world_base"), float).reshape(4, 4)
-        task = Task(**_tuples(record), stages=stages, T_world_base=T_world_base)
-    except FileNotFoundError:
-        raise RoboloopError("no task here", "make one with `roboloop task`", path) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RoboloopError(f"not a task file: {error}", path=path) from None
+    if not path.exists():
+        raise RoboloopError("no task here", "make one with `roboloop task`", path)
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("format") != FORMAT or "task" not in record:
+        raise RoboloopError(f"not a task file of format {FORMAT}", path=path)
+    task = from_plain(Task, record["task"])
     for text in task.constraints():
         parse(text)
     return task
-
-
-def _tuples(record: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}

@@ -1,0 +1,126 @@
+"""A robot cell: a scene with a robot and the task's cameras, compiled to one MuJoCo model."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, Int
+
+from roboloop import pose
+from roboloop.robot import ROBOTS, Robot, attach
+from roboloop.scene.compile import scene_spec
+from roboloop.scene.graph import SceneGraph
+from roboloop.task.constraints import Constraint, Values, parse
+from roboloop.task.spec import Task
+
+OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
+"""MuJoCo's cameras look along -z with y up; ours along z with y down."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One scene, one robot, one task, ready to simulate."""
+
+    name: str
+    """The scene's name in datasets: `cousins/0003`."""
+    graph: SceneGraph
+    task: Task
+    robot: Robot
+    model: mujoco.MjModel
+
+    @cached_property
+    def arm_qpos(self) -> Int[np.ndarray, "n"]:
+        """Where the arm's joints are in qpos."""
+        return np.array([self._qpos_of(f"robot/{j}") for j in self.robot.arm_joints])
+
+    @cached_property
+    def home_qpos(self) -> Float[np.ndarray, "nq"]:
+        """The scene as it stands, the arm at home, the hand open."""
+        data = mujoco.MjData(self.model)
+        qpos = data.qpos.copy()
+        qpos[self.arm_qpos] = self.robot.home
+        return qpos
+
+    @cached_property
+    def _points(self) -> dict[str, int]:
+        """`role.keypoint` -> site id."""
+        names = {
+            f"{role}.{key}": f"{name}/{key}"
+            for role, name in self.task.roles.items()
+            for key in self.graph.object(name).keypoints
+        }
+        names["robot.eef"] = "robot/eef"
+        return {key: self.model.site(site).id for key, site in names.items()}
+
+    @cached_property
+    def _joints(self) -> dict[str, int]:
+        """`role.joint` -> address in qpos."""
+        return {
+            f"{role}.{joint.name}": self._qpos_of(f"{name}/{joint.name}")
+            for role, name in self.task.roles.items()
+            for joint in self.graph.object(name).joints
+        }
+
+    @cached_property
+    def success(self) -> tuple[Constraint, ...]:
+        """The task's success constraints, parsed."""
+        return tuple(parse(text) for text in self.task.success)
+
+    def values(
+        self, site_xpos: Float[np.ndarray, "*B nsite 3"], qpos: Float[np.ndarray, "*B nq"]
+    ) -> Values:
+        """What the task's constraints read, from kinematics that belong together."""
+        return Values(
+            {name: site_xpos[..., site, :] for name, site in self._points.items()},
+            {name: qpos[..., address] for name, address in self._joints.items()},
+        )
+
+    def frame_body(self, reference: str) -> int:
+        """The body that carries a `role` or `role.keypoint`."""
+        role, _, keypoint = reference.partition(".")
+        if not keypoint:
+            return self.model.body(self.task.roles[role]).id
+        return int(self.model.site_bodyid[self.model.site(self.site_name(reference)).id])
+
+    def site_name(self, reference: str) -> str:
+        """MuJoCo's name of a `role.keypoint`."""
+        role, _, keypoint = reference.partition(".")
+        return f"{self.task.roles[role]}/{keypoint}"
+
+    def joint_address(self, name: str) -> int:
+        """Address in qpos of a `role.joint`."""
+        return self._joints[name]
+
+    def free_address(self, role: str) -> int:
+        """Address in qpos of the pose (xyz, wxyz) of the free object that plays a role."""
+        return self._qpos_of(f"{self.task.roles[role]}/free")
+
+    def _qpos_of(self, joint: str) -> int:
+        return int(self.model.jnt_qposadr[self.model.joint(joint).id])
+
+
+def build_cell(graph: SceneGraph, task: Task, name: str = "", lod: str = "low") -> Cell:
+    """Compile a scene with the task's robot and front view.
+
+    Raises:
+        RoboloopError: The scene lacks what the task names, or the robot's model is not installed.
+    """
+    task.check(graph)
+    robot = ROBOTS[task.robot]
+    spec = scene_spec(graph)
+    _aim_front(spec, graph, task)
+    attach(spec, robot, task.T_world_base, lod)
+    return Cell(name, graph, task, robot, spec.compile())
+
+
+def _aim_front(spec: mujoco.MjSpec, graph: SceneGraph, task: Task) -> None:
+    """Turn the scene's front camera to the task's view, in place."""
+    R = graph.camera.T_world_camera[:3, :3] @ task.front.R_camera_front @ OPENGL_FROM_OPENCV
+    camera = spec.camera("front")
+    camera.pos = graph.camera.T_world_camera[:3, 3]
+    camera.quat = pose.matrix_to_quat(R)
+    camera.fovy = np.rad2deg(task.front.fovy)
+    camera.resolution = [1, 1]
+    camera.focal_length, camera.sensor_size = [0, 0], [0, 0]
+    camera.focal_pixel, camera.principal_pixel = [0, 0], [0, 0]
