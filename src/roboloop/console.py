@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 PLAIN_PERIOD = 30.0
 """Seconds between two progress lines where stderr is not a terminal."""
@@ -67,7 +67,7 @@ class Progress:
         self._figures: Mapping[str, object] = {}
         self._bar: Any = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         self._start = self._last_line = time.monotonic()
         nested = _state["live"] is not None
         if sys.stderr.isatty() and not _state["quiet"] and not nested:

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back, strictly: nothing unknown, nothing missing, no wrong type."""
+"""Frozen dataclasses to JSON and back, strictly: no unknown, missing or mistyped field."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 def to_plain(value: Any) -> Any:
     """Turn dataclasses, tuples, paths and arrays into what JSON has."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
@@ -21,9 +21,8 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "tolist"):  # numpy arrays and scalars, without importing numpy
-        return value.tolist()
-    return value
+    # numpy arrays and scalars, without importing numpy
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def from_plain(kind: type[T], plain: Any, where: str = "") -> T:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from roboloop import __version__, console
 from roboloop.errors import RoboloopError
@@ -30,8 +30,20 @@ _PINNED = ("mujoco", "numpy", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommonFlags:
-    """The flags that every command has; a stage's `Config` inherits them."""
+class OutputFlags:
+    """The flags of a command that makes no run folder."""
+
+    json: bool = False
+    """Write the result to stdout as JSON."""
+    quiet: bool = False
+    """Only warnings and errors on stderr."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonFlags(OutputFlags):
+    """The flags that every stage has; its `Config` inherits them."""
 
     out: Path | None = None
     """Folder to write to."""
@@ -43,12 +55,6 @@ class CommonFlags:
     """Processes to use; the results are the same for any number."""
     overwrite: bool = False
     """Empty the output folder first."""
-    json: bool = False
-    """Write the result to stdout as JSON."""
-    quiet: bool = False
-    """Only warnings and errors on stderr."""
-    debug: bool = False
-    """Show the traceback of an error."""
 
 
 _NOT_RESULTS = frozenset({"out", "workers", "overwrite", "json", "quiet", "debug"})
@@ -67,7 +73,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException as error:
         size = temporary.stat().st_size if temporary.is_file() else 0
         if temporary.is_dir():
@@ -152,7 +158,7 @@ class Run:
     @classmethod
     def open(
         cls, folder: Path, stage: str, config: Any, seed: int, overwrite: bool = False
-    ) -> Self:
+    ) -> "Run":
         """Make a run folder, or take up the one that is there.
 
         Args:
@@ -213,7 +219,7 @@ class Run:
         self.manifest |= {"status": status, "figures": figures, "cost": cost}
         write_json(self.folder / MANIFEST, self.manifest)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Run":
         return self
 
     def __exit__(
@@ -273,7 +279,7 @@ class Interruptible:
 
     requested = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Interruptible":
         self._previous = signal.signal(signal.SIGINT, self._handle)
         return self
 
