@@ -24,7 +24,7 @@ class Episode:
     """What the actuators got: joint targets, then the gripper."""
     action_eef: Float32[Array, "T 8"]
     """Target of the end effector in the robot's base frame: xyz, quaternion wxyz, gripper 0..1."""
-    images: dict[str, UInt8[Array, "T h w 3"]] | None
+    images: dict[str, UInt8[Array, "T _ _ 3"]] | None
     """Frames by camera (`front`, `wrist`), or None when nothing was rendered."""
     sim_states: Float64[Array, "T+1 nstate"]
     """Full simulator state before every control step and after the last: replay is bit-exact."""

@@ -1,0 +1,102 @@
+"""One episode in one file, written by any worker in any order: a Parquet table with a single row.
+
+The bytes depend on the episode only. Columns are the fields of `Episode`, arrays flattened; a
+camera `front` has `front.video` (mp4), `front.size` (height, width) and `front.histogram`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from roboloop.data import video
+from roboloop.data.episode import Episode
+from roboloop.data.layout import INFO, SHARDS
+from roboloop.data.parquet import read_parquet, write_parquet
+from roboloop.data.stats import image_histogram
+from roboloop.errors import RoboloopError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = np.ndarray
+VECTORS = ("state", "action", "action_eef")
+"""Arrays that LeRobot's tables hold, float32."""
+SIM_ARRAYS = ("sim_states", "object_poses")
+"""Arrays of the simulator side-car, float64."""
+SCALARS = ("length", "fps", "robot", "task", "scene", "seed", "success")
+SIM = (*SCALARS, "object_names", "subtasks", *SIM_ARRAYS)
+"""Columns that the side-car keeps."""
+
+
+def write_shard(folder: Path | str, index: int, episode: Episode) -> Path:
+    """Write an episode as shard `index` of an unfinished dataset; safe to repeat.
+
+    Args:
+        folder: The dataset's folder.
+        index: The episode's place among the others, such as the number of the attempt.
+        episode: The episode.
+
+    Raises:
+        RoboloopError: The dataset is finished, the disk is full, or frames have an odd size.
+    """
+    folder = Path(folder)
+    if (folder / INFO).exists():
+        raise RoboloopError("the dataset is finished: no episode can be added", None, folder)
+    path = folder / SHARDS / f"{index:06d}.parquet"
+    write_parquet(path, [_to_table(episode)], split_bytes=(*VECTORS, *SIM_ARRAYS))
+    return path
+
+
+def list_shards(folder: Path | str) -> dict[int, Path]:
+    """Return the shards that are there, by index, in order."""
+    paths = sorted((Path(folder) / SHARDS).glob("[0-9]*.parquet"), key=lambda path: int(path.stem))
+    return {int(path.stem): path for path in paths}
+
+
+def read_row(path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
+    """Read a shard: scalars as Python values, arrays in their shapes, camera columns as they are."""
+    return unflatten(read_parquet(path, columns))
+
+
+def unflatten(table: "pa.Table") -> dict[str, Any]:
+    """Turn a table of one row into Python values and arrays in their shapes."""
+    row = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        is_array = name in (*VECTORS, *SIM_ARRAYS)
+        row[name] = column.flatten().to_numpy() if is_array else column[0].as_py()
+    n_steps = row.get("length", 0)
+    for name in row.keys() & {*VECTORS, "sim_states"}:
+        n_rows = n_steps + (name == "sim_states")
+        row[name] = row[name].reshape(n_rows, row[name].size // n_rows)
+    if "object_poses" in row:
+        flat = row["object_poses"]
+        row["object_poses"] = flat.reshape(n_steps, flat.size // (7 * n_steps), 7)
+    return row
+
+
+def _to_table(episode: Episode) -> "pa.Table":
+    """Build the single row of a shard."""
+    import pyarrow as pa
+
+    def flat(array: Array) -> pa.Array:
+        return pa.ListArray.from_arrays(
+            [0, array.size], pa.array(np.ascontiguousarray(array).ravel())
+        )
+
+    stage = pa.struct([("name", pa.string()), ("start", pa.int64()), ("stop", pa.int64())])
+    subtasks = [dict(zip(("name", "start", "stop"), s, strict=True)) for s in episode.subtasks]
+    columns = {
+        "length": pa.array([len(episode)]),
+        **{name: pa.array([getattr(episode, name)]) for name in SCALARS[1:]},
+        "object_names": pa.array([list(episode.object_names)], pa.list_(pa.string())),
+        "subtasks": pa.array([subtasks], pa.list_(stage)),
+        **{name: flat(getattr(episode, name)) for name in (*VECTORS, *SIM_ARRAYS)},
+    }
+    for camera, frames in sorted((episode.images or {}).items()):
+        columns[f"{camera}.size"] = pa.array([list(frames.shape[1:3])])
+        columns[f"{camera}.histogram"] = pa.array([image_histogram(frames).ravel()])
+        columns[f"{camera}.video"] = pa.array([video.encode(frames, episode.fps)])
+    return pa.table(columns)

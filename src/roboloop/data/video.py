@@ -1,0 +1,99 @@
+"""Camera frames as H.264 in mp4: encode one episode, join episodes, decode.
+
+The same frames give the same bytes: one thread, no B-frames, no dates or version tags. Every
+episode starts with a key frame, so joining is copying packets.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from roboloop.errors import RoboloopError
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+
+Array = np.ndarray
+CODEC = "libx264"
+ENCODER = {"preset": "veryfast", "g": "2", "crf": "20", "bf": "0"}
+"""Key frame every second frame: random reads decode at most two. PSNR about 37 dB, 0.8 kB a frame
+at 96 px (measured on table scenes, 2026-11)."""
+PIXELS = "yuv420p"
+CONTAINER = {"fflags": "+bitexact"}
+"""Leaves dates and versions out of the file."""
+
+
+def encode(frames: UInt8[Array, "T h w 3"], fps: int) -> bytes:
+    """Encode RGB frames to the bytes of an mp4 file.
+
+    Raises:
+        RoboloopError: Height or width is odd, which 4:2:0 video cannot hold.
+    """
+    import av
+
+    height, width = frames.shape[1:3]
+    if height % 2 or width % 2:
+        raise RoboloopError(f"video frames of {width}x{height} px", "use an even width and height")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", container_options=CONTAINER) as container:
+        stream = container.add_stream(CODEC, rate=fps, options=ENCODER)
+        stream.height, stream.width, stream.pix_fmt = height, width, PIXELS
+        stream.codec_context.thread_count = 1
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def join(videos: Iterable[bytes], fps: int, path: Path) -> None:
+    """Write one mp4 that shows `videos` (made by `encode`) one after another, without re-encoding."""
+    import av
+
+    with av.open(str(path), "w", format="mp4", container_options=CONTAINER) as output:
+        stream, n_frames = None, 0
+        for video in videos:
+            with av.open(io.BytesIO(video)) as source:
+                stream = stream or output.add_stream_from_template(source.streams.video[0])
+                for packet in source.demux(video=0):
+                    if packet.size:
+                        packet.stream, packet.time_base = stream, Fraction(1, fps)
+                        packet.pts = packet.dts = n_frames
+                        packet.duration = 1
+                        output.mux(packet)
+                        n_frames += 1
+
+
+def decode(path: Path, px: int | None = None) -> Iterator[UInt8[Array, "h w 3"]]:
+    """Decode all frames of a video in order, scaled to `px` x `px` if given."""
+    for frame in _frames(path):
+        if px is None or (frame.width == px and frame.height == px):
+            yield frame.to_ndarray(format="rgb24")
+        else:
+            yield frame.to_ndarray(format="rgb24", width=px, height=px, interpolation="AREA")
+
+
+def count_packets(path: Path) -> int:
+    """Count the frames of a video without decoding them."""
+    with _open(path) as source:
+        return sum(1 for packet in source.demux(video=0) if packet.size)
+
+
+def _open(path: Path) -> "InputContainer":
+    """Open a video for reading on one thread."""
+    import av
+
+    source = av.open(str(path))
+    source.streams.video[0].codec_context.thread_count = 1
+    return source
+
+
+def _frames(path: Path) -> "Iterator[VideoFrame]":
+    """Decode the frames of a video in order."""
+    with _open(path) as source:
+        yield from source.decode(video=0)
