@@ -1,0 +1,189 @@
+"""The arm in its cell: reach, straight and lifted ways of the hand, clearance. State in, paths out."""
+
+import mujoco
+import numpy as np
+from jaxtyping import Bool, Float
+
+from roboloop import pose
+from roboloop.cell import Cell
+from roboloop.demo.collision import Collisions
+from roboloop.demo.goals import Unreachable
+from roboloop.demo.motion import POSITION_TOLERANCE, ROTATION_TOLERANCE, follow, timed
+from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
+from roboloop.task.constraints import Values
+
+LIFTS = (0.06, 0.12, 0.18, 0.26)
+"""Heights that transits are tried at, above the higher of their ends, m."""
+CARRY_LIFT = 0.07
+"""What the hand holds is first lifted straight up by this, m."""
+CLEAR = -0.0015
+"""Overlap that resting contact shows, m; deeper is a collision."""
+
+
+class Arm:
+    """Kinematics and collision of one cell, at states that it is given.
+
+    Poses of the hand are in the world; `q` is the arm's part of `qpos`.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.data = mujoco.MjData(cell.model)
+        self._collisions = Collisions(cell.model)
+        self._T_base_world = pose.inverse(cell.task.T_world_base)
+
+    def update(self, qpos: Float[np.ndarray, "nq"]) -> None:
+        """Set the state that `body_pose`, `values` and `data` speak of, in place."""
+        self.data.qpos[:] = qpos
+        mujoco.mj_kinematics(self.cell.model, self.data)
+
+    def body_pose(self, body: int) -> Float[np.ndarray, "4 4"]:
+        """Pose of a body in the world."""
+        return pose.from_parts(self.data.xpos[body], self.data.xmat[body].reshape(3, 3))
+
+    def body_pose_at(
+        self, qpos: Float[np.ndarray, "nq"], address: int, value: float, body: int
+    ) -> Float[np.ndarray, "4 4"]:
+        """Pose of a body with the joint at `address` of qpos set to `value`."""
+        moved = qpos.copy()
+        moved[address] = value
+        self.update(moved)
+        return self.body_pose(body)
+
+    def values(self) -> Values:
+        """What the task's constraints read."""
+        return self.cell.values(self.data.site_xpos, self.data.qpos)
+
+    def eef(self, q: Float[np.ndarray, "n"]) -> Float[np.ndarray, "4 4"]:
+        """Pose of the hand."""
+        return self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, q[None])[0]
+
+    def reach(
+        self, Ts_world_eef: Float[np.ndarray, "K 4 4"], q: Float[np.ndarray, "*K n"]
+    ) -> tuple[IkResult, Bool[np.ndarray, "K"]]:
+        """Solve inverse kinematics from `q`; the second value says which poses are met."""
+        start = np.broadcast_to(q, (len(Ts_world_eef), len(self.cell.robot.home)))
+        ik = inverse_kinematics(self.cell.robot, self._T_base_world @ Ts_world_eef, start)
+        met = (ik.position_error < POSITION_TOLERANCE) & (ik.rotation_error < ROTATION_TOLERANCE)
+        return ik, met
+
+    def clear(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        q: Float[np.ndarray, "B n"],
+        touched: int | None = None,
+        held: int | None = None,
+        T_held_eef: Float[np.ndarray, "4 4"] | None = None,
+    ) -> Bool[np.ndarray, "B"]:
+        """Which arm configurations are free of collision, a held free body moving with the hand."""
+        every = np.tile(qpos, (len(q), 1))
+        every[:, self.cell.arm_qpos] = q
+        if held is not None and T_held_eef is not None:
+            Ts_eef = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, q)
+            set_free(every, self.cell.model, held, Ts_eef @ pose.inverse(T_held_eef))
+        return self.clear_states(every, touched, held)
+
+    def clear_states(
+        self,
+        qpos: Float[np.ndarray, "B nq"],
+        touched: int | None = None,
+        held: int | None = None,
+    ) -> Bool[np.ndarray, "B"]:
+        """Which whole configurations are free of collision."""
+        return self._collisions.clearance(qpos, held=held, touched=touched) > CLEAR
+
+    def travel(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        before: Float[np.ndarray, "P 4 4"],
+        after: Float[np.ndarray, "S 4 4"],
+        touched: int | None = None,
+        held: int | None = None,
+    ) -> Float[np.ndarray, "T n"]:
+        """Join two given ways of the hand by a free transit: straight, else over the top.
+
+        Args:
+            qpos: The state to start from.
+            before: Waypoints from where the hand is, the first being there.
+            after: Poses to end with, one a control step.
+            touched: Body that the hand may touch on the way.
+            held: Free body that moves with the hand.
+
+        Returns:
+            Arm positions, one a control step, without the start.
+
+        Raises:
+            Unreachable: No transit is reachable and free.
+        """
+        q = qpos[self.cell.arm_qpos]
+        T_held_eef = None
+        if held is not None:
+            self.update(qpos)
+            T_held_eef = pose.inverse(self.body_pose(held)) @ self.eef(q)
+        problem = "no free path"
+        for lift in (0.0, *LIFTS):
+            via = _over(before[-1], after[0], lift)
+            Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
+            try:
+                path = follow(self.cell.robot, self._T_base_world @ Ts, q)
+            except Unreachable as error:
+                problem = error.problem
+                continue
+            if self.clear(qpos, path, touched, held, T_held_eef).all():
+                return path
+        raise Unreachable(problem)
+
+    def carry(
+        self, qpos: Float[np.ndarray, "nq"], after: Float[np.ndarray, "S 4 4"], held: int
+    ) -> Float[np.ndarray, "T n"]:
+        """Lift what the hand holds and travel to where `after` begins; see `travel`."""
+        start = self.eef(qpos[self.cell.arm_qpos])
+        return self.travel(qpos, np.stack([start, raised(start, CARRY_LIFT)]), after, held=held)
+
+    def along_joint(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        address: int,
+        values: Float[np.ndarray, "S"],
+        body: int,
+    ) -> Float[np.ndarray, "S n"]:
+        """Move the hand with a jointed body that it holds, as the joint takes `values`.
+
+        Raises:
+            Unreachable: The arm cannot follow.
+        """
+        self.update(qpos)
+        q = qpos[self.cell.arm_qpos]
+        T_body_eef = pose.inverse(self.body_pose(body)) @ self.eef(q)
+        Ts = [self.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values]
+        return self.follow(np.stack(Ts), q)
+
+    def follow(
+        self, Ts_world_eef: Float[np.ndarray, "T 4 4"], q: Float[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "T n"]:
+        """Solve a path of the hand; see `motion.follow`."""
+        return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
+
+
+def raised(T: Float[np.ndarray, "4 4"], height: float) -> Float[np.ndarray, "4 4"]:
+    """The same pose, `height` (m) higher."""
+    return pose.from_parts(T[:3, 3] + np.array([0, 0, height]), T[:3, :3])
+
+
+def set_free(
+    qpos: Float[np.ndarray, "B nq"],
+    model: mujoco.MjModel,
+    body: int,
+    Ts_world_body: Float[np.ndarray, "*B 4 4"],
+) -> None:
+    """Write the pose of a free body into configurations, in place."""
+    address = int(model.jnt_qposadr[model.body_jntadr[body]])
+    qpos[:, address : address + 3] = Ts_world_body[..., :3, 3]
+    qpos[:, address + 3 : address + 7] = pose.matrix_to_quat(Ts_world_body[..., :3, :3])
+
+
+def _over(T_a: np.ndarray, T_b: np.ndarray, lift: float) -> np.ndarray:
+    if not lift:
+        return np.stack([T_a, T_b])
+    top = max(T_a[2, 3], T_b[2, 3]) + lift
+    return np.stack([T_a, raised(T_a, top - T_a[2, 3]), raised(T_b, top - T_b[2, 3]), T_b])

@@ -1,0 +1,97 @@
+"""End-effector waypoints -> joint targets at the control rate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.demo.goals import Unreachable
+from roboloop.robot import Robot, inverse_kinematics
+
+CONTROL_DT = 0.05
+LINEAR_SPEED, ANGULAR_SPEED = 0.30, 1.8
+"""Of the hand between waypoints, m/s and rad/s."""
+SMOOTHING_STEPS = 5
+"""Length of the window that rounds corners, control steps."""
+POSITION_TOLERANCE, ROTATION_TOLERANCE = 0.004, 0.05
+"""How far inverse kinematics may miss a waypoint, m and rad."""
+MAX_JOINT_STEP = 0.25
+"""Largest change of a joint in one control step, rad: more is a jump between branches."""
+GRIP_STEPS = 8
+"""Time that the hand takes to close or open, control steps."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Planned controls of one stage."""
+
+    ctrl: Float[np.ndarray, "T nu"]
+    """Joint targets and the gripper's, one row a control step."""
+
+
+def timed(
+    waypoints: Float[np.ndarray, "W 4 4"], speed: float = 1.0
+) -> Float[np.ndarray, "T 4 4"]:
+    """Sample poses along straight lines between waypoints, one a control step, first one left out."""
+    steps = []
+    for T_a, T_b in zip(waypoints[:-1], waypoints[1:], strict=True):
+        length = np.linalg.norm(T_b[:3, 3] - T_a[:3, 3]) / LINEAR_SPEED
+        angle = np.linalg.norm(pose.matrix_to_rotvec(T_a[:3, :3].T @ T_b[:3, :3])) / ANGULAR_SPEED
+        n = max(1, int(np.ceil(max(length, angle) / (speed * CONTROL_DT))))
+        steps.append(pose.interpolate(T_a, T_b, np.arange(1, n + 1) / n))
+    return np.concatenate(steps)
+
+
+def follow(
+    robot: Robot,
+    Ts_base_eef: Float[np.ndarray, "T 4 4"],
+    q_start: Float[np.ndarray, "n"],
+    q_end: Float[np.ndarray, "n"] | None = None,
+) -> Float[np.ndarray, "T n"]:
+    """Solve joint positions along a path of the hand, rounded and continuous from `q_start`.
+
+    Raises:
+        Unreachable: A pose is out of reach, or the arm would have to jump.
+    """
+    n = len(Ts_base_eef)
+    if q_end is None:
+        q_end = inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None]).q[0]
+    share = (np.arange(1, n + 1) / n)[:, None]
+    solved = inverse_kinematics(robot, Ts_base_eef, q_start + share * (q_end - q_start))
+    check_reach(solved.position_error, solved.rotation_error)
+    q = smooth(np.concatenate([q_start[None], solved.q]))
+    jump = np.abs(np.diff(q, axis=0)).max()
+    if jump > MAX_JOINT_STEP:
+        raise Unreachable(f"the arm would jump by {jump:.2f} rad in one control step")
+    return q[1:]
+
+
+def check_reach(position_error: np.ndarray, rotation_error: np.ndarray) -> None:
+    """Raise Unreachable when inverse kinematics missed a pose by more than the tolerances."""
+    far, turned = position_error.max(), rotation_error.max()
+    if far > POSITION_TOLERANCE or turned > ROTATION_TOLERANCE:
+        raise Unreachable(f"out of reach by {far * 100:.1f} cm and {np.rad2deg(turned):.0f} deg")
+
+
+def smooth(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
+    """Round corners with a moving average; both ends keep their values."""
+    half = SMOOTHING_STEPS // 2
+    if len(q) < 2 * SMOOTHING_STEPS:
+        return q
+    padded = np.concatenate([q[:1]] * half + [q] + [q[-1:]] * half)
+    window = np.lib.stride_tricks.sliding_window_view(padded, SMOOTHING_STEPS, axis=0)
+    out = window.mean(-1)
+    out[0], out[-1] = q[0], q[-1]
+    return out
+
+
+def with_gripper(
+    q: Float[np.ndarray, "T n"], gripper: float, hold_steps: int = 0, then: float | None = None
+) -> Float[np.ndarray, "S nu"]:
+    """Append the gripper's target; after the path stand still for `hold_steps` with target `then`."""
+    moving = np.column_stack([q, np.full(len(q), gripper)])
+    still = np.column_stack(
+        [np.repeat(q[-1:], hold_steps, 0), np.full(hold_steps, gripper if then is None else then)]
+    )
+    return np.concatenate([moving, still])

@@ -1,0 +1,219 @@
+"""The planner: solves the stages of a task in one cell, on the state that it is told.
+
+It sees the simulator's state (it is an expert, not a policy). Every stage is planned when the one
+before has been executed, from where things really are.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+from mujoco import mjtJoint
+
+from roboloop import pose
+from roboloop.cell import Cell
+from roboloop.demo.arm import Arm, raised, set_free
+from roboloop.demo.goals import Unreachable, solve_joint, solve_object_pose
+from roboloop.demo.grasp import Grasps, antipodal_grasps
+from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
+from roboloop.task.constraints import parse
+from roboloop.task.spec import Stage
+
+APPROACH = 0.07
+"""Straight way of the hand before a grasp and before a release, m."""
+SLIDE_STEP, HINGE_STEP = 0.01, 0.035
+"""How far a drawer (m) and a door (rad) move in one control step."""
+N_YAWS = 8
+MAX_GRASPS = 160
+
+
+class Expert(Protocol):
+    """Makes demonstrations in one cell, stage by stage."""
+
+    def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
+        """Plan stage `index` of the cell's task from the state `qpos`.
+
+        Raises:
+            Unreachable: It cannot be done from here; says why.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where a held body may be at the end of a stage: `Y` ways."""
+
+    Ts_world_held: Float[np.ndarray, "Y 4 4"]
+    qpos: Float[np.ndarray, "Y nq"]
+    """The scene in each of the ways, the arm as it was."""
+
+
+class Planner:
+    """The `Expert` that solves sub-goals from scratch."""
+
+    def __init__(self, cell: Cell, rng: np.random.Generator) -> None:
+        self.cell, self._rng = cell, rng
+        self.arm = Arm(cell)
+
+    def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
+        """Plan stage `index` from the state `qpos`; see `Expert`."""
+        stage = self.cell.task.stages[index]
+        robot = self.cell.robot
+        if stage.grasp:
+            path = self._grasp(index, stage.grasp, qpos)
+            return Motion(with_gripper(path, robot.gripper_open, GRIP_STEPS, robot.gripper_closed))
+        if stage.release:
+            path = self._transfer(stage, stage.release, qpos)
+            return Motion(with_gripper(path, robot.gripper_closed, GRIP_STEPS, robot.gripper_open))
+        return Motion(with_gripper(self._retreat(stage, qpos), robot.gripper_open))
+
+    # --- grasp
+
+    def _grasp(self, index: int, what: str, qpos: np.ndarray) -> np.ndarray:
+        """Path to the best grasp that is reachable, free, and good for the next stage too."""
+        body = self.cell.frame_body(what)
+        q = qpos[self.cell.arm_qpos]
+        self.arm.update(qpos)
+        grasps = self._candidates(what, body)
+        Ts_world_eef = self.arm.body_pose(body) @ grasps.Ts_body_eef
+        Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
+        ik, good = self.arm.reach(Ts_world_eef, q)
+        good &= self.arm.reach(Ts_before, ik.q)[1]
+        good[good] = self.arm.clear(qpos, ik.q[good], touched=body)
+        if not good.any():
+            raise Unreachable("no grasp within reach and free of collision")
+        order = np.argsort(_grasp_cost(Ts_world_eef, ik.q, q))
+        order = order[good[order]]
+        goal = self._goal(self.cell.task.stages[index + 1], qpos, body)
+        problem = "no grasp allows the next sub-goal"
+        for k in order:
+            if not self._allows(goal, grasps.Ts_body_eef[k], body):
+                continue
+            approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
+            after = np.concatenate([Ts_before[k : k + 1], approach])
+            try:
+                return self.arm.travel(qpos, self.arm.eef(q)[None], after, touched=body)
+            except Unreachable as error:
+                problem = f"no way to the grasp: {error.problem}"
+        raise Unreachable(problem)
+
+    def _candidates(self, what: str, body: int) -> Grasps:
+        model, data = self.cell.model, self.arm.data
+        near = None
+        if "." in what:
+            near = data.site_xpos[model.site(self.cell.site_name(what)).id].copy()
+        grasps = antipodal_grasps(model, data, body, self.cell.robot, self._rng, near)
+        approach = (self.arm.body_pose(body) @ grasps.Ts_body_eef)[:, :3, 2]
+        # things on a table are not taken from below; handles may be taken from the side
+        keep = np.flatnonzero(approach[:, 2] < (-0.5 if near is None else 0.2))
+        if not keep.size:
+            raise Unreachable(f"no antipodal grasp on `{what}`")
+        keep = self._rng.permutation(keep)[:MAX_GRASPS]
+        return Grasps(grasps.Ts_body_eef[keep], grasps.width[keep])
+
+    def _allows(self, goal: Goal, T_body_eef: np.ndarray, body: int) -> bool:
+        """Whether the hand can reach one way of the goal with this grasp, without a collision."""
+        ik, good = self.arm.reach(goal.Ts_world_held @ T_body_eef, self.cell.robot.home)
+        states = goal.qpos[good]
+        states[:, self.cell.arm_qpos] = ik.q[good]
+        return bool(self.arm.clear_states(states, held=body).any())
+
+    # --- moving what is held
+
+    def _transfer(self, stage: Stage, what: str, qpos: np.ndarray) -> np.ndarray:
+        body = self.cell.frame_body(what)
+        q = qpos[self.cell.arm_qpos]
+        self.arm.update(qpos)
+        if "." in what:
+            address, value = self._joint_goal(stage)
+            slides = self.cell.model.jnt_type[self._joint_at(address)] == mjtJoint.mjJNT_SLIDE
+            step = SLIDE_STEP if slides else HINGE_STEP
+            n = int(np.ceil(abs(value - qpos[address]) / step)) + 1
+            values = np.linspace(qpos[address], value, n)
+            return self.arm.along_joint(qpos, address, values, body)
+        start = self.arm.eef(q)
+        T_body_eef = pose.inverse(self.arm.body_pose(body)) @ start
+        ways = self._goal(stage, qpos, body).Ts_world_held @ T_body_eef
+        ik, good = self.arm.reach(ways, q)
+        cost = np.abs(ik.q - q).max(1) + _turns(start, ways)
+        problem = "out of reach with every turn of the object"
+        for way in np.argsort(cost)[good[np.argsort(cost)]]:
+            above = raised(ways[way], APPROACH)
+            after = np.concatenate([above[None], timed(np.stack([above, ways[way]]), speed=0.7)])
+            try:
+                return self.arm.carry(qpos, after, body)
+            except Unreachable as error:
+                problem = error.problem
+        raise Unreachable(f"no way to the sub-goal: {problem}")
+
+    def _retreat(self, stage: Stage, qpos: np.ndarray) -> np.ndarray:
+        """Back out along the approach axis, then up, until the sub-goal holds with 1 cm to spare."""
+        self.arm.update(qpos)
+        q = qpos[self.cell.arm_qpos]
+        start, now = self.arm.eef(q), self.arm.values()
+        constraints = [parse(text) for text in stage.subgoal]
+        for back in np.arange(0.02, 0.2, 0.02):
+            for up in (0.0, 0.05, 0.1):
+                T_back = start @ _along_approach(-back)
+                T_end = raised(T_back, up)
+                there = type(now)({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
+                if any(c.violation(there) > -0.01 for c in constraints):
+                    continue
+                try:
+                    return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
+                except Unreachable:
+                    continue
+        raise Unreachable("no way back for the hand")
+
+    # --- sub-goals
+
+    def _goal(self, stage: Stage, qpos: np.ndarray, body: int) -> Goal:
+        """Where `body` may be at the end of `stage`."""
+        self.arm.update(qpos)
+        if "." in str(stage.release):
+            address, value = self._joint_goal(stage)
+            moved = qpos.copy()
+            moved[address] = value
+            return Goal(self.arm.body_pose_at(qpos, address, value, body)[None], moved[None])
+        T_world_obj, values = self.arm.body_pose(body), self.arm.values()
+        constraints = tuple(parse(text) for text in stage.subgoal)
+        yaws = float(pose.yaw_of(T_world_obj)) + np.arange(N_YAWS) * 2 * np.pi / N_YAWS
+        role = str(stage.release)
+        Ts = [solve_object_pose(constraints, values, role, T_world_obj, yaw) for yaw in yaws]
+        states = np.tile(qpos, (len(Ts), 1))
+        set_free(states, self.cell.model, body, np.stack(Ts))
+        return Goal(np.stack(Ts), states)
+
+    def _joint_goal(self, stage: Stage) -> tuple[int, float]:
+        """Address in qpos of the joint that a sub-goal is about, and the value that meets it."""
+        constraints = tuple(parse(text) for text in stage.subgoal)
+        (joint,) = set[str]().union(*(c.names()[1] for c in constraints))
+        address = self.cell.joint_address(joint)
+        low, high = self.cell.model.jnt_range[self._joint_at(address)]
+        limits = (float(low), float(high))
+        return address, solve_joint(constraints, self.arm.values(), joint, limits)
+
+    def _joint_at(self, address: int) -> int:
+        """Id of the joint at an address of qpos."""
+        return int(np.flatnonzero(self.cell.model.jnt_qposadr == address)[0])
+
+
+def _grasp_cost(
+    Ts_world_eef: Float[np.ndarray, "K 4 4"],
+    q: Float[np.ndarray, "K n"],
+    q_now: Float[np.ndarray, "n"],
+) -> Float[np.ndarray, "K"]:
+    """Prefer hands that point down, little joint motion, and high grasps (they clear the table)."""
+    tilt = 1 + Ts_world_eef[:, 2, 2]
+    return tilt + 0.3 * np.abs(q - q_now).max(1) - 4.0 * Ts_world_eef[:, 2, 3]
+
+
+def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Angles (rad) between a pose and each of the others."""
+    return np.linalg.norm(pose.matrix_to_rotvec(T[:3, :3].T @ others[:, :3, :3]), axis=-1)
+
+
+def _along_approach(distance: float) -> np.ndarray:
+    return pose.from_parts(np.array([0.0, 0.0, distance]), np.eye(3))
+

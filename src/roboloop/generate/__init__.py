@@ -1,0 +1,1 @@
+"""Seed episodes -> thousands of episodes over many scenes."""

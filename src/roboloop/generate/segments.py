@@ -1,0 +1,172 @@
+"""Object-centric segments: what the hand did close to a thing, carried to where that thing is now.
+
+A source stage is cut in two. The *skill* is its end, where the hand stays near the place it ends
+at; it moves with the reference frame. What comes before is transit, which is planned anew. The
+idea of transforming segments is MimicGen's (Mandlekar et al. 2023, section 4); replanning the
+transit is SkillMimicGen's (Garrett et al. 2024).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.cell import Cell
+from roboloop.data.episode import Episode
+from roboloop.demo.arm import Arm
+from roboloop.demo.motion import Motion
+from roboloop.scene.families import FAMILIES
+from roboloop.sim import qpos_of
+from roboloop.task.spec import Stage
+
+SKILL_RADIUS = 0.09
+"""The skill begins when the hand is this close (m) to where the stage ends, for good."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The skill of one stage of one source episode."""
+
+    Ts_ref_eef: Float[np.ndarray, "S 4 4"]
+    """Targets of the hand in the reference frame."""
+    gripper: Float[np.ndarray, "S"]
+    """The gripper's ctrl."""
+    T_world_ref: Float[np.ndarray, "4 4"]
+    """The reference frame when the stage began."""
+    size: Float[np.ndarray, "3"]
+    """Extents of the reference object, m."""
+    p_eef_bottom: Float[np.ndarray, "3"] | None
+    """Bottom of a carried object in the hand when the stage began."""
+    joint: Float[np.ndarray, "S"] | None
+    """Values of the joint that the stage moves."""
+
+
+def cut(cell: Cell, arm: Arm, episode: Episode, index: int) -> Segment:
+    """Cut the skill of stage `index` out of an episode that was recorded in `cell`."""
+    stage = cell.task.stages[index]
+    _, start, stop = episode.subtasks[index]
+    arm.update(qpos_of(cell.model, episode.sim_states[start]))
+    T_world_ref = reference_frame(arm, stage.reference)
+    role = stage.reference.partition(".")[0]
+    bottom = _p_eef_bottom(arm, stage)
+    address = _joint_address(cell, stage)
+    eef = episode.action_eef[start:stop].astype(float)
+    far = np.linalg.norm(eef[:, :3] - eef[-1, :3], axis=1) > SKILL_RADIUS
+    # what moves a joint or backs out is skill from its first step on
+    first = int(np.flatnonzero(far).max()) + 1 if far.any() and _has_transit(stage) else 0
+    Ts_base_eef = pose.from_parts(eef[first:, :3], pose.quat_to_matrix(eef[first:, 3:7]))
+    states = episode.sim_states[start + 1 + first : stop + 1]
+    return Segment(
+        pose.inverse(T_world_ref) @ cell.task.T_world_base @ Ts_base_eef,
+        episode.action[start + first : stop, -1].astype(float),
+        T_world_ref,
+        np.array(cell.graph.object(cell.task.roles[role]).size),
+        bottom,
+        None if address is None else qpos_of(cell.model, states)[:, address],
+    )
+
+
+def distance(segment: Segment, T_world_ref: Float[np.ndarray, "4 4"]) -> float:
+    """How far a source's reference frame is from the one now: m + 0.1 m/rad."""
+    turn = pose.matrix_to_rotvec(segment.T_world_ref[:3, :3].T @ T_world_ref[:3, :3])
+    shift = segment.T_world_ref[:3, 3] - T_world_ref[:3, 3]
+    return float(np.linalg.norm(shift) + 0.1 * np.linalg.norm(turn))
+
+
+def reference_frame(arm: Arm, reference: str) -> Float[np.ndarray, "4 4"]:
+    """The frame of a `role` or `role.keypoint` in the state that `arm` holds.
+
+    A keypoint's frame has its body's orientation. Things that look the same from every side have
+    no yaw that a camera could see; theirs is the direction from the robot's base to them.
+    """
+    cell = arm.cell
+    T = arm.body_pose(cell.frame_body(reference))
+    role, _, keypoint = reference.partition(".")
+    if keypoint:
+        T[:3, 3] = arm.data.site_xpos[cell.model.site(cell.site_name(reference)).id]
+    if FAMILIES[cell.graph.object(cell.task.roles[role]).category].round:
+        ahead = T[:2, 3] - cell.task.T_world_base[:2, 3]
+        T[:3, :3] = pose.yaw_to_matrix(np.arctan2(ahead[1], ahead[0]))
+    return T
+
+
+class Transformer:
+    """The `Expert` that carries source segments to the scene at hand.
+
+    Args:
+        cell: Where to make a demonstration.
+        segments: For each stage the candidates, one a source episode.
+        rng: Chooses among the `nearest` nearest candidates.
+        nearest: How many candidates to choose from.
+    """
+
+    def __init__(
+        self, cell: Cell, segments: list[list[Segment]], rng: np.random.Generator, nearest: int
+    ) -> None:
+        self.cell, self.arm = cell, Arm(cell)
+        self._segments, self._rng, self._nearest = segments, rng, nearest
+
+    def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
+        """Plan stage `index` from the state `qpos`; see `Expert`."""
+        stage, arm, cell = self.cell.task.stages[index], self.arm, self.cell
+        arm.update(qpos)
+        T_world_ref = reference_frame(arm, stage.reference)
+        ranked = sorted(self._segments[index], key=lambda s: distance(s, T_world_ref))
+        segment = ranked[int(self._rng.integers(min(self._nearest, len(ranked))))]
+        q = qpos[cell.arm_qpos]
+        start = arm.eef(q)
+        if stage.grasp:
+            Ts = T_world_ref @ self._resized(segment, stage)
+            body = cell.frame_body(stage.grasp)
+            path = arm.travel(qpos, start[None], Ts, touched=body)
+        elif segment.p_eef_bottom is not None:
+            Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment, _p_eef_bottom(arm, stage))
+            path = arm.carry(qpos, Ts, cell.frame_body(str(stage.release)))
+        elif segment.joint is not None:
+            address = _joint_address(cell, stage)
+            assert address is not None
+            path = arm.along_joint(qpos, address, segment.joint, cell.frame_body(str(stage.release)))
+        else:
+            Ts = start @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
+            path = arm.follow(Ts, q)
+        waiting = np.full(len(path) - len(segment.gripper), segment.gripper[0])
+        return Motion(np.column_stack([path, np.concatenate([waiting, segment.gripper])]))
+
+    def _resized(self, segment: Segment, stage: Stage) -> np.ndarray:
+        """The skill moved to where its last point lies on an object of another size."""
+        Ts = segment.Ts_ref_eef.copy()
+        if "." not in stage.reference:
+            name = self.cell.task.roles[stage.reference]
+            ratio = np.array(self.cell.graph.object(name).size) / segment.size
+            Ts[:, :3, 3] += Ts[-1, :3, 3] * (ratio - 1)
+        return Ts
+
+
+def _has_transit(stage: Stage) -> bool:
+    return bool(stage.grasp) or (stage.release is not None and "." not in stage.release)
+
+
+def _p_eef_bottom(arm: Arm, stage: Stage) -> np.ndarray | None:
+    """Bottom of the free object that the stage carries, in the hand; None if it carries none."""
+    if stage.release is None or "." in stage.release:
+        return None
+    site = arm.cell.model.site(arm.cell.site_name(f"{stage.release}.bottom")).id
+    T_world_eef = arm.eef(arm.data.qpos[arm.cell.arm_qpos])
+    return pose.transform(pose.inverse(T_world_eef), arm.data.site_xpos[site])
+
+
+def _joint_address(cell: Cell, stage: Stage) -> int | None:
+    """Address in qpos of the joint whose handle the stage lets go of; None if there is none."""
+    if stage.release is None or "." not in stage.release:
+        return None
+    body = cell.frame_body(stage.release)
+    return int(cell.model.jnt_qposadr[cell.model.body_jntadr[body]])
+
+
+def _placed(Ts_world_eef: np.ndarray, segment: Segment, p_eef_bottom: np.ndarray | None) -> np.ndarray:
+    """Shift the hand so that what it holds now ends where the source's object did."""
+    assert segment.p_eef_bottom is not None and p_eef_bottom is not None
+    Ts = Ts_world_eef.copy()
+    Ts[:, :3, 3] += Ts[:, :3, :3] @ (segment.p_eef_bottom - p_eef_bottom)
+    return Ts

@@ -1,0 +1,52 @@
+"""`roboloop task`: a sentence and a scene -> task.json."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from roboloop import console
+from roboloop.errors import RoboloopError, unknown_name
+from roboloop.robot import ROBOTS
+from roboloop.run import CommonFlags, Run
+from roboloop.scene.folder import read_scene
+from roboloop.task.make import make_task
+from roboloop.task.spec import Task, write_task
+
+
+@dataclass(frozen=True)
+class Config(CommonFlags):
+    """Match a sentence to the objects of a scene and say what the robot has to do."""
+
+    scene: Positional[Path]
+    """A scene folder, such as OUT/twin of `roboloop scene`."""
+    sentence: Positional[str]
+    """What to do: `put A on B`, `put A in B`, `open A`, `close A`."""
+    robot: str = "panda"
+    """The robot that does it."""
+
+
+def run(config: Config) -> None:
+    """Write OUT/task.json and say the stages in words."""
+    if config.robot not in ROBOTS:
+        raise unknown_name("robot", config.robot, ROBOTS)
+    task = make_task(read_scene(config.scene), config.sentence, ROBOTS[config.robot])
+    for line in describe(task):
+        console.say(line)
+    if config.out is None:
+        raise RoboloopError("no place to write the task", "give --out FOLDER")
+    with Run.open(config.out, "task", config, config.seed, config.overwrite) as record:
+        write_task(task, config.out / "task.json")
+        record.finish(kind=task.kind, roles=task.roles)
+    console.emit(config.out / "task.json")
+
+
+def describe(task: Task) -> list[str]:
+    """Say a task in words, one line a stage."""
+    roles = ", ".join(f"{role} is `{name}`" for role, name in task.roles.items())
+    lines = [f"task      {task.instruction}: {roles}; robot {task.robot}"]
+    for stage in task.stages:
+        what = [f"grasp {stage.grasp}"] if stage.grasp else []
+        what += list(stage.subgoal) + ([f"then let go of {stage.release}"] if stage.release else [])
+        lines.append(f"  {stage.name:<8}{'; '.join(what)}")
+    return [*lines, f"  done    {'; '.join(task.success)}"]
