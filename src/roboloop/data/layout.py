@@ -5,8 +5,8 @@ meta/info.json  meta/stats.json  meta/tasks.parquet
 meta/episodes/chunk-000/file-000.parquet      one row an episode
 data/chunk-000/file-000.parquet               one row a frame, one row group an episode
 videos/<camera key>/chunk-000/file-000.mp4    many episodes one after another
-sim/chunk-000/file-000.parquet                one row an episode: simulator states, ignored by LeRobot
-shards/000042.parquet                         one episode each, only until the dataset is finished
+sim/chunk-000/file-000.parquet                one row an episode: states, ignored by LeRobot
+shards/000042.parquet                         one episode each, until the dataset is finished
 ```
 
 Source: LeRobot's dataset format v3.0 (`codebase_version` in `meta/info.json`).
@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from roboloop.data.episode import EEF_NAMES
-from roboloop.errors import RoboloopError
-from roboloop.run import read_json
 
 VERSION = "v3.0"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
@@ -57,52 +55,6 @@ class DatasetInfo:
     """(height, width) by camera name."""
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
-
-
-def read_info(folder: Path | str) -> DatasetInfo:
-    """Read what a finished dataset holds.
-
-    Raises:
-        RoboloopError: There is no finished dataset, it is of another version, or fields are missing.
-    """
-    from roboloop.data.parquet import read_parquet
-
-    folder = Path(folder)
-    path = folder / INFO
-    if not path.exists():
-        raise _no_dataset(folder)
-    plain = read_json(path)
-    version = plain.get("codebase_version") if isinstance(plain, dict) else None
-    if version != VERSION:
-        raise RoboloopError(
-            f"dataset version {version!r}, this program reads {VERSION!r}",
-            "convert it with LeRobot's own tools first",
-            path,
-        )
-    tasks = read_parquet(folder / TASKS)
-    instruction = next((name for name in tasks.column_names if name != "task_index"), None)
-    if instruction is None or "task_index" not in tasks.column_names:
-        raise RoboloopError(f"columns {tasks.column_names}, wanted task and task_index", None, path)
-    tasks = tasks.sort_by("task_index").column(instruction).to_pylist()
-    try:
-        features = plain["features"]
-        return DatasetInfo(
-            folder=folder,
-            robot=plain["robot_type"] or "",
-            fps=plain["fps"],
-            n_episodes=plain["total_episodes"],
-            n_frames=plain["total_frames"],
-            tasks=tuple(tasks),
-            cameras={
-                key.removeprefix(IMAGES): (feature["shape"][0], feature["shape"][1])
-                for key, feature in features.items()
-                if feature["dtype"] == "video"
-            },
-            state_names=_names(features["observation.state"]),
-            action_names=_names(features["action"]),
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise RoboloopError(f"a field is missing or of another type: {error}", None, path) from None
 
 
 def info_json(info: DatasetInfo, limits: Limits, encoder: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,26 +100,6 @@ def _features(info: DatasetInfo, encoder: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("frame_index", "episode_index", "index", "task_index"):
         features[name] = {"dtype": "int64", "shape": [1], "names": None}
     return features
-
-
-def _names(feature: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of a vector's dimensions; LeRobot also has them as a dict, or not at all."""
-    names = feature.get("names")
-    if isinstance(names, dict):
-        names = [name for group in names.values() for name in group]
-    return tuple(names or (str(i) for i in range(feature["shape"][0])))
-
-
-def _no_dataset(folder: Path) -> RoboloopError:
-    """Say why there is nothing to read."""
-    n_shards = len(list(folder.glob(f"{SHARDS}/[0-9]*.parquet")))
-    if n_shards:
-        return RoboloopError(
-            f"the dataset is not finished: {n_shards} episodes wait in {SHARDS}/",
-            "run the command that makes it again; it goes on where it stopped",
-            folder,
-        )
-    return RoboloopError(f"no dataset here: {INFO} is missing", "give a dataset's folder", folder)
 
 
 def assign_files(sizes: Sequence[int], limit_mb: int) -> list[tuple[int, int]]:

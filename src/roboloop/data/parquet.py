@@ -2,27 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path
 
-if TYPE_CHECKING:
-    import pyarrow as pa
 
-
-def write_parquet(
-    path: Path, tables: "Iterable[pa.Table]", split_bytes: Sequence[str] = ()
-) -> None:
+def write_parquet(path: Path, tables: Iterable[pa.Table], split_bytes: Sequence[str] = ()) -> None:
     """Write tables of one schema to a file, a row group each.
 
     Args:
         path: The file.
         tables: At least one table.
-        split_bytes: Columns (lists of floats) whose bytes are regrouped, so that zstd packs them better.
+        split_bytes: Columns (lists of floats) whose bytes are regrouped: zstd packs them better.
     """
-    import pyarrow.parquet as pq
-
     tables = iter(tables)
     first = next(tables)
     with (
@@ -41,15 +36,12 @@ def write_parquet(
             writer.write_table(table)
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a file, or some of its columns, and check the checksums.
 
     Raises:
         RoboloopError: The file is missing, cut off or damaged, or lacks a column.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             missing = set(columns or ()) - set(file.schema_arrow.names)

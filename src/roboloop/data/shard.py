@@ -6,9 +6,10 @@ camera `front` has `front.video` (mp4), `front.size` (height, width) and `front.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from roboloop.data import video
 from roboloop.data.episode import Episode
@@ -16,9 +17,6 @@ from roboloop.data.layout import INFO, SHARDS
 from roboloop.data.parquet import read_parquet, write_parquet
 from roboloop.data.stats import image_histogram
 from roboloop.errors import RoboloopError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Array = np.ndarray
 VECTORS = ("state", "action", "action_eef")
@@ -56,11 +54,11 @@ def list_shards(folder: Path | str) -> dict[int, Path]:
 
 
 def read_row(path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
-    """Read a shard: scalars as Python values, arrays in their shapes, camera columns as they are."""
+    """Read a shard, or some of its columns; arrays have their shapes."""
     return unflatten(read_parquet(path, columns))
 
 
-def unflatten(table: "pa.Table") -> dict[str, Any]:
+def unflatten(table: pa.Table) -> dict[str, Any]:
     """Turn a table of one row into Python values and arrays in their shapes."""
     row = {}
     for name in table.column_names:
@@ -77,9 +75,8 @@ def unflatten(table: "pa.Table") -> dict[str, Any]:
     return row
 
 
-def _to_table(episode: Episode) -> "pa.Table":
+def _to_table(episode: Episode) -> pa.Table:
     """Build the single row of a shard."""
-    import pyarrow as pa
 
     def flat(array: Array) -> pa.Array:
         return pa.ListArray.from_arrays(

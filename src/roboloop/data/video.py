@@ -8,16 +8,13 @@ import io
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import av
 import numpy as np
+from av.container import InputContainer
 from jaxtyping import UInt8
 
 from roboloop.errors import RoboloopError
-
-if TYPE_CHECKING:
-    from av import VideoFrame
-    from av.container import InputContainer
 
 Array = np.ndarray
 CODEC = "libx264"
@@ -35,8 +32,6 @@ def encode(frames: UInt8[Array, "T h w 3"], fps: int) -> bytes:
     Raises:
         RoboloopError: Height or width is odd, which 4:2:0 video cannot hold.
     """
-    import av
-
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise RoboloopError(f"video frames of {width}x{height} px", "use an even width and height")
@@ -52,9 +47,7 @@ def encode(frames: UInt8[Array, "T h w 3"], fps: int) -> bytes:
 
 
 def join(videos: Iterable[bytes], fps: int, path: Path) -> None:
-    """Write one mp4 that shows `videos` (made by `encode`) one after another, without re-encoding."""
-    import av
-
+    """Write one mp4 of videos made by `encode`, one after another, without re-encoding."""
     with av.open(str(path), "w", format="mp4", container_options=CONTAINER) as output:
         stream, n_frames = None, 0
         for video in videos:
@@ -84,16 +77,14 @@ def count_packets(path: Path) -> int:
         return sum(1 for packet in source.demux(video=0) if packet.size)
 
 
-def _open(path: Path) -> "InputContainer":
+def _open(path: Path) -> InputContainer:
     """Open a video for reading on one thread."""
-    import av
-
     source = av.open(str(path))
     source.streams.video[0].codec_context.thread_count = 1
     return source
 
 
-def _frames(path: Path) -> "Iterator[VideoFrame]":
+def _frames(path: Path) -> Iterator[av.VideoFrame]:
     """Decode the frames of a video in order."""
     with _open(path) as source:
         yield from source.decode(video=0)
