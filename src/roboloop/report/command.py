@@ -1,0 +1,30 @@
+"""`roboloop report RUN`: write the web page of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from roboloop import console
+from roboloop.report.gather import gather
+from roboloop.report.page import render_page
+from roboloop.run import OutputFlags, write_bytes_atomic
+
+
+@dataclass(frozen=True)
+class Config(OutputFlags):
+    """Make one self-contained web page from a run's folders."""
+
+    folder: Positional[Path]
+    """What `roboloop run` wrote; stages that are missing are named on the page."""
+    out: Path | None = None
+    """File to write; `report.html` in the folder if not given."""
+
+
+def run(config: Config) -> None:
+    """Write the page and say where."""
+    out = config.out or config.folder / "report.html"
+    page = render_page(gather(config.folder)).encode()
+    write_bytes_atomic(out, page)
+    console.summary(wrote=f"{out}   {len(page) / 1e6:.1f} MB", next=f"open {out} in a browser")
+    console.emit({"report": str(out)} if config.json else out)
