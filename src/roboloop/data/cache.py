@@ -1,0 +1,120 @@
+"""What training reads: a dataset decoded once into uint8 arrays that are mapped into memory.
+
+A random frame then costs one copy instead of a seek and a decode. The cache is a folder of `.npy`
+files beside the dataset's own, named after the frame size, and is made anew when the dataset changes.
+"""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from roboloop.data.layout import DatasetInfo
+from roboloop.data.reader import iter_frames, read_frames_table, read_info, to_array
+from roboloop.errors import RoboloopError
+from roboloop.run import atomic_path, read_json, write_json
+
+Array = np.ndarray
+VERSION = 1
+COLUMNS = {"state": "observation.state", "action": "action", "action_eef": "action.eef"}
+"""Arrays of the cache and the columns they come from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """All frames of a dataset, episode after episode; the arrays are mapped, not loaded."""
+
+    images: dict[str, UInt8[Array, "n px px 3"]]
+    """Frames by camera."""
+    state: Float32[Array, "n n_state"]
+    action: Float32[Array, "n nu"]
+    action_eef: Float32[Array, "n 8"]
+    starts: Int64[Array, "E+1"]
+    """First frame of each episode, then n."""
+    tasks: tuple[str, ...]
+    """Instruction of each episode."""
+
+    @property
+    def episode(self) -> Int64[Array, "n"]:
+        """Episode of each frame."""
+        return np.repeat(np.arange(len(self.tasks)), np.diff(self.starts))
+
+
+def build_cache(dataset: Path | str, px: int) -> Path:
+    """Make the cache of a dataset at `px` x `px`, unless it is there and fresh.
+
+    Returns:
+        The cache's folder, for `read_cache`.
+
+    Raises:
+        RoboloopError: The dataset cannot be read, its parts disagree, or the disk is full.
+    """
+    info = read_info(dataset)
+    folder = info.folder / "cache" / f"{px}px"
+    key = _content_key(info, px)
+    if (folder / "cache.json").exists():
+        if read_json(folder / "cache.json").get("key") == key:
+            return folder
+        shutil.rmtree(folder)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        episodes = _write_columns(info, temporary)
+        for camera in info.cameras:
+            _write_images(info, camera, px, temporary / f"images_{camera}.npy")
+        record = {"key": key, "px": px, "cameras": list(info.cameras), "tasks": episodes}
+        write_json(temporary / "cache.json", record)
+    return folder
+
+
+def read_cache(folder: Path | str) -> Cache:
+    """Map a cache made by `build_cache` into memory."""
+    folder = Path(folder)
+    record = read_json(folder / "cache.json")
+    images = {c: np.load(folder / f"images_{c}.npy", mmap_mode="r") for c in record["cameras"]}
+    arrays = {name: np.load(folder / f"{name}.npy") for name in (*COLUMNS, "starts")}
+    return Cache(images=images, tasks=tuple(record["tasks"]), **arrays)
+
+
+def _write_columns(info: DatasetInfo, folder: Path) -> list[str]:
+    """Write the float arrays and the episodes' starts; return the instruction of each episode."""
+    table = read_frames_table(info, ["episode_index", "task_index", *COLUMNS.values()])
+    if len(table) != info.n_frames:
+        raise RoboloopError(
+            f"{len(table)} rows, wanted {info.n_frames}", None, info.folder / "data"
+        )
+    for name, column in COLUMNS.items():
+        np.save(folder / f"{name}.npy", to_array(table, column))
+    starts = np.flatnonzero(np.diff(to_array(table, "episode_index"), prepend=-1))
+    np.save(folder / "starts.npy", np.append(starts, len(table)))
+    return [info.tasks[i] for i in to_array(table, "task_index")[starts]]
+
+
+def _write_images(info: DatasetInfo, camera: str, px: int, path: Path) -> None:
+    """Write the frames of a camera, decoded in order."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (info.n_frames, px, px, 3)}
+    n_frames = 0
+    with path.open("wb") as file:  # written, not mapped: a full disk is then an error, no crash
+        np.lib.format.write_array_header_1_0(file, header)
+        for frame in iter_frames(info, camera, px):
+            file.write(frame.tobytes())
+            n_frames += 1
+    if n_frames != info.n_frames:
+        raise RoboloopError(
+            f"camera {camera} has {n_frames} frames, the dataset {info.n_frames}",
+            "`roboloop data check` says which file is wrong",
+            info.folder,
+        )
+
+
+def _content_key(info: DatasetInfo, px: int) -> str:
+    """Digest of what the cache depends on: statistics and tables of contents, files and sizes."""
+    digest = hashlib.sha256(f"{VERSION} {px}".encode())
+    for part in ("meta", "data", "videos"):
+        for path in sorted(p for p in (info.folder / part).rglob("*") if p.is_file()):
+            digest.update(f"{path.relative_to(info.folder)} {path.stat().st_size} ".encode())
+            if part == "meta":
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
