@@ -1,7 +1,7 @@
 """What training reads: a dataset decoded once into uint8 arrays that are mapped into memory.
 
 A random frame then costs one copy instead of a seek and a decode. The cache is a folder of `.npy`
-files beside the dataset's own, named after the frame size, and is made anew when the dataset changes.
+files in the dataset, named after the frame size, and is made anew when the dataset changes.
 """
 
 import hashlib
@@ -82,9 +82,8 @@ def _write_columns(info: DatasetInfo, folder: Path) -> list[str]:
     """Write the float arrays and the episodes' starts; return the instruction of each episode."""
     table = read_frames_table(info, ["episode_index", "task_index", *COLUMNS.values()])
     if len(table) != info.n_frames:
-        raise RoboloopError(
-            f"{len(table)} rows, wanted {info.n_frames}", None, info.folder / "data"
-        )
+        problem = f"{len(table)} frames in data/, {info.n_frames} in meta/info.json"
+        raise RoboloopError(problem, None, info.folder)
     for name, column in COLUMNS.items():
         np.save(folder / f"{name}.npy", to_array(table, column))
     starts = np.flatnonzero(np.diff(to_array(table, "episode_index"), prepend=-1))

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import av
 import numpy as np
 import pyarrow as pa
+from av.error import FFmpegError
 
 from roboloop.data import video
 from roboloop.data.layout import DATA, EPISODES, IMAGES, STATS, VIDEO, DatasetInfo
@@ -92,7 +92,7 @@ def _video_problems(
         path = info.folder / name
         try:
             n_frames = sum(1 for _ in video.decode(path)) if decode else video.count_packets(path)
-        except (av.FFmpegError, IndexError) as error:
+        except (FFmpegError, IndexError) as error:
             yield f"{name} cannot be read ({error}): was it cut off while copying?"
             continue
         if n_frames != lengths[members].sum():

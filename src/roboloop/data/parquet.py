@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,16 +21,15 @@ def write_parquet(path: Path, tables: Iterable[pa.Table], split_bytes: Sequence[
     """
     tables = iter(tables)
     first = next(tables)
+    options: dict[str, Any] = {
+        "compression": "zstd",
+        "use_dictionary": False,
+        "use_byte_stream_split": [f"{name}.list.element" for name in split_bytes],
+        "write_page_checksum": True,
+    }
     with (
         atomic_path(path) as temporary,
-        pq.ParquetWriter(
-            temporary,
-            first.schema,
-            compression="zstd",
-            use_dictionary=False,
-            use_byte_stream_split=[f"{name}.list.element" for name in split_bytes],
-            write_page_checksum=True,
-        ) as writer,
+        pq.ParquetWriter(temporary, first.schema, **options) as writer,
     ):
         writer.write_table(first)
         for table in tables:

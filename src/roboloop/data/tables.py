@@ -162,7 +162,7 @@ def dataset_stats(sources: list[Source]) -> dict[str, Stats]:
     """Compute the statistics over all episodes, exact."""
     head = sources[0]
     columns = {name: np.concatenate([s.columns[name] for s in sources]) for name in head.columns}
-    histograms = {c: sum(s.histograms[c] for s in sources) for c in head.histograms}
+    histograms = {c: np.sum([s.histograms[c] for s in sources], axis=0) for c in head.histograms}
     return _stats(columns, histograms, sum(map(len, sources)))
 
 

@@ -51,7 +51,7 @@ def join(videos: Iterable[bytes], fps: int, path: Path) -> None:
     with av.open(str(path), "w", format="mp4", container_options=CONTAINER) as output:
         stream, n_frames = None, 0
         for video in videos:
-            with av.open(io.BytesIO(video)) as source:
+            with av.open(io.BytesIO(video), "r") as source:
                 stream = stream or output.add_stream_from_template(source.streams.video[0])
                 for packet in source.demux(video=0):
                     if packet.size:
