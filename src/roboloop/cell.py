@@ -1,7 +1,9 @@
 """A robot cell: a scene with a robot and the task's cameras, compiled to one MuJoCo model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -10,6 +12,7 @@ from jaxtyping import Float, Int
 from roboloop import pose
 from roboloop.robot import ROBOTS, Robot, attach
 from roboloop.scene.compile import scene_spec
+from roboloop.scene.folder import read_scene
 from roboloop.scene.graph import SceneGraph
 from roboloop.task.constraints import Constraint, Values, parse
 from roboloop.task.spec import Task
@@ -33,6 +36,11 @@ class Cell:
     def arm_qpos(self) -> Int[np.ndarray, "n"]:
         """Where the arm's joints are in qpos."""
         return np.array([self._qpos_of(f"robot/{j}") for j in self.robot.arm_joints])
+
+    @cached_property
+    def gripper_qpos(self) -> int:
+        """Where the hand's opening is in qpos."""
+        return self._qpos_of(f"robot/{self.robot.gripper_joint}")
 
     @cached_property
     def home_qpos(self) -> Float[np.ndarray, "nq"]:
@@ -112,6 +120,11 @@ def build_cell(graph: SceneGraph, task: Task, name: str = "", lod: str = "low") 
     _aim_front(spec, graph, task)
     attach(spec, robot, task.T_world_base, lod)
     return Cell(name, graph, task, robot, spec.compile())
+
+
+def load_cells(folders: Sequence[Path], task: Task) -> list[Cell]:
+    """Read scene folders and build a cell for each; names are the last two parts of the paths."""
+    return [build_cell(read_scene(f), task, f"{f.parent.name}/{f.name}") for f in folders]
 
 
 def _aim_front(spec: mujoco.MjSpec, graph: SceneGraph, task: Task) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from roboloop.errors import RoboloopError
 from roboloop.record import from_plain
+from roboloop.robot import ROBOTS
 from roboloop.run import read_json, write_json
 from roboloop.scene.graph import SceneGraph
 from roboloop.task.constraints import parse
@@ -66,6 +67,11 @@ class Task:
         """Every constraint of the task, in order."""
         stages = [c for s in self.stages for c in (*s.subgoal, *s.path)]
         return [*stages, *self.success]
+
+    def dimension_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the dimensions of `observation.state` and of `action`."""
+        joints = ROBOTS[self.robot].arm_joints
+        return (*joints, "opening"), (*joints, "gripper")
 
     def check(self, graph: SceneGraph) -> None:
         """Check that the scene has every object, keypoint and joint that the task names.

@@ -1,0 +1,93 @@
+"""Many attempts in chunks: each chunk once, its results in one file, resumable, any number of workers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roboloop import console
+from roboloop.errors import RoboloopError
+from roboloop.jobs import map_jobs
+from roboloop.run import Interruptible, read_json, write_json
+
+Work = Callable[[range], list[Any]]
+"""Does the attempts of a range of indices; gives one result, plain data, an index. It has to be
+picklable, repeatable, and its results may depend on nothing but the index."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    work: Work
+    indices: range
+    result: Path
+
+
+def run_chunks(
+    label: str,
+    folder: Path,
+    n: int,
+    size: int,
+    work: Work,
+    workers: int,
+    good: Callable[[Any], bool],
+    enough: int | None = None,
+) -> list[Any]:
+    """Do attempts 0..n-1 and return their results in order.
+
+    Args:
+        label: What progress calls it.
+        folder: Where `chunks/000000.json` and so on are kept.
+        n: Number of attempts.
+        size: Attempts in a chunk.
+        work: Does a chunk.
+        workers: Processes.
+        good: Which results count as successes, for progress and `enough`.
+        enough: Stop after the chunk with which there are this many successes; None does all.
+    """
+    jobs = [
+        _Job(work, range(i, min(i + size, n)), folder / "chunks" / f"{i:06d}.json")
+        for i in range(0, n, size)
+    ]
+    todo = [job for job in jobs if not job.result.exists()]
+    results: list[Any] = []
+    kept = 0
+    with Interruptible() as stop, console.Progress(label, enough or n) as progress:
+        fresh = map_jobs(_do, todo, workers)
+        for job in jobs:
+            if not job.result.exists():
+                _advance(fresh, job)
+            chunk = read_json(job.result)
+            results += chunk
+            kept += sum(map(good, chunk))
+            progress.update(kept if enough else len(results), tried=len(results), kept=kept)
+            if stop.requested or (enough is not None and kept >= enough):
+                break
+    return results
+
+
+def _advance(fresh: Iterator[None], job: _Job) -> None:
+    """Wait until a chunk is done; jobs finish in order."""
+    while not job.result.exists():
+        next(fresh)
+
+
+def _do(job: _Job) -> None:
+    if not job.result.exists():
+        write_json(job.result, job.work(job.indices))
+
+
+def count_failures(reasons: list[str]) -> dict[str, int]:
+    """Count the reasons that are not empty, most frequent first."""
+    failed = [reason for reason in reasons if reason]
+    return {r: failed.count(r) for r in sorted(set(failed), key=lambda r: (-failed.count(r), r))}
+
+
+def need_out(out: Path | None) -> Path:
+    """Return the output folder.
+
+    Raises:
+        RoboloopError: None was given.
+    """
+    if out is None:
+        raise RoboloopError("no place to write to", "give --out FOLDER")
+    return out

@@ -1,0 +1,199 @@
+"""Run experts in physics: every stage planned, then stepped for all cells in one call."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.cell import Cell
+from roboloop.data.episode import Episode
+from roboloop.demo.goals import Unreachable
+from roboloop.demo.judge import judge
+from roboloop.demo.planner import Expert
+from roboloop.robot import forward_kinematics
+from roboloop.sim import Simulation, qpos_of
+
+SETTLE_STEPS = 10
+"""Control steps that the arm stands still before success is judged."""
+NOISE_MEMORY = 0.85
+"""Share of the action noise that stays from one control step to the next."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a task by an expert."""
+
+    episode: Episode | None
+    """None where not even the first stage could be planned."""
+    reason: str
+    """Why it failed; empty for a success."""
+
+
+def attempt(
+    cells: Sequence[Cell],
+    experts: Sequence[Expert],
+    seeds: Sequence[int],
+    rngs: Sequence[np.random.Generator],
+    noise: float = 0.0,
+    start_spread: float = 0.0,
+    n_threads: int = 1,
+) -> list[Attempt]:
+    """Let one expert a cell do the task; cells share a layout and are stepped together.
+
+    Args:
+        cells: Where.
+        experts: Who plans, one a cell.
+        seeds: Recorded with the episodes.
+        rngs: Randomness of start and noise, one a cell.
+        noise: Standard deviation of the noise on the arm's targets, rad.
+        start_spread: Standard deviation of the arm's start around home, rad.
+        n_threads: Threads that step physics.
+
+    Returns:
+        One attempt a cell.
+    """
+    sim = Simulation([cell.model for cell in cells], n_threads)
+    records = [_Record(cell, rng, noise, start_spread) for cell, rng in zip(cells, rngs, strict=True)]
+    sim.reset(np.stack([r.qpos for r in records]), np.stack([r.rest for r in records]))
+    for record, state in zip(records, sim.states, strict=True):
+        record.states.append(state[None].copy())
+    for index in range(len(cells[0].task.stages)):
+        _run_stage(sim, records, experts, index)
+    _settle(sim, records)
+    return [r.finish(seed) for r, seed in zip(records, seeds, strict=True)]
+
+
+def _run_stage(
+    sim: Simulation, records: list["_Record"], experts: Sequence[Expert], index: int
+) -> None:
+    planned: dict[int, np.ndarray] = {}
+    for i, (record, expert) in enumerate(zip(records, experts, strict=True)):
+        if record.reason:
+            continue
+        try:
+            planned[i] = record.noisy(expert.plan(index, record.qpos).ctrl)
+        except Unreachable as error:
+            record.reason = f"{record.cell.task.stages[index].name}: {error.problem}"
+    if not planned:
+        return
+    n_steps = max(len(ctrl) for ctrl in planned.values())
+    ctrl = np.stack([r.hold(planned.get(i), n_steps) for i, r in enumerate(records)])
+    trajectory = sim.rollout(ctrl)
+    for i, own in planned.items():
+        record = records[i]
+        record.append(index, own, trajectory.states[i, : len(own)])
+        if trajectory.failed[i]:
+            record.reason = "physics failed"
+    sim.set_states(np.stack([record.states[-1][-1] for record in records]))
+
+
+def _settle(sim: Simulation, records: list["_Record"]) -> None:
+    trajectory = sim.rollout(np.stack([r.hold(None, SETTLE_STEPS) for r in records]))
+    for record, states, failed in zip(records, trajectory.states, trajectory.failed, strict=True):
+        record.settled = states[-1:]
+        record.reason = record.reason or ("physics failed" if failed else "")
+
+
+class _Record:
+    """What happens in one cell while its episode lasts."""
+
+    def __init__(
+        self, cell: Cell, rng: np.random.Generator, noise: float, start_spread: float
+    ) -> None:
+        self.cell, self._rng, self._noise = cell, rng, noise
+        self.reason = ""
+        self.states: list[np.ndarray] = []
+        self.settled: np.ndarray | None = None
+        self._ctrl: list[np.ndarray] = []
+        self._subtasks: list[tuple[str, int, int]] = []
+        self._start = cell.home_qpos.copy()
+        self._start[cell.arm_qpos] += start_spread * rng.normal(size=len(cell.arm_qpos))
+        self.rest = np.append(self._start[cell.arm_qpos], cell.robot.gripper_open)
+
+    @property
+    def qpos(self) -> Float[np.ndarray, "nq"]:
+        """The configuration now."""
+        return qpos_of(self.cell.model, self.states[-1][-1]) if self.states else self._start
+
+    def noisy(self, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
+        """Add noise that fades over a few steps to the arm's targets."""
+        ctrl = ctrl.copy()
+        fresh = self._noise * np.sqrt(1 - NOISE_MEMORY**2)
+        error = np.zeros(ctrl.shape[1] - 1)
+        for row in ctrl:
+            error = NOISE_MEMORY * error + fresh * self._rng.normal(size=len(error))
+            row[:-1] += error
+        return ctrl
+
+    def hold(self, ctrl: np.ndarray | None, n_steps: int) -> Float[np.ndarray, "T nu"]:
+        """Pad controls with their last row; without any, the last ones given are kept."""
+        if ctrl is None:
+            ctrl = self._ctrl[-1][-1:] if self._ctrl else self.rest[None]
+        return np.concatenate([ctrl, np.repeat(ctrl[-1:], n_steps - len(ctrl), 0)])[:n_steps]
+
+    def append(self, index: int, ctrl: np.ndarray, states: np.ndarray) -> None:
+        start = self._subtasks[-1][2] if self._subtasks else 0
+        name = self.cell.task.stages[index].name
+        self._subtasks.append((name, start, start + len(ctrl)))
+        self._ctrl.append(ctrl)
+        self.states.append(states)
+
+    def finish(self, seed: int) -> Attempt:
+        if not self._ctrl:
+            return Attempt(None, self.reason)
+        states = np.concatenate(self.states)
+        assert self.settled is not None
+        path = qpos_of(self.cell.model, np.concatenate([states, self.settled]))
+        reason = self.reason or judge(self.cell, path)
+        ctrl = np.concatenate(self._ctrl)
+        return Attempt(self._episode(ctrl, states, not reason, seed), reason)
+
+    def _episode(self, ctrl: np.ndarray, states: np.ndarray, success: bool, seed: int) -> Episode:
+        cell = self.cell
+        qpos = qpos_of(cell.model, states)
+        free = [o.name for o in cell.graph.objects if _free(cell, o.name) is not None]
+        poses = [qpos[:-1, (a := _free(cell, n)) : a + 7] for n in free]  # pyright: ignore
+        return Episode(
+            state=proprioception(cell, qpos[:-1]),
+            action=ctrl.astype(np.float32),
+            action_eef=_eef_targets(cell, ctrl),
+            images=None,
+            sim_states=states,
+            object_poses=np.stack(poses, 1) if free else np.zeros((len(ctrl), 0, 7)),
+            subtasks=tuple(self._subtasks),
+            task=cell.task.instruction,
+            success=success,
+            scene=cell.name,
+            seed=seed,
+            robot=cell.robot.name,
+            object_names=tuple(free),
+        )
+
+
+def rngs_for(seed: int, stage: int, indices: Iterable[int]) -> list[np.random.Generator]:
+    """One generator an attempt, which depends on nothing but seed, stage and index."""
+    return [np.random.default_rng(np.random.SeedSequence([seed, stage, i])) for i in indices]
+
+
+def proprioception(cell: Cell, qpos: Float[np.ndarray, "*B nq"]) -> np.ndarray:
+    """What the robot knows of itself: arm joints (rad), then the hand's opening 0..1; float32."""
+    opening = cell.robot.opening(qpos[..., cell.gripper_qpos])
+    return np.concatenate([qpos[..., cell.arm_qpos], opening[..., None]], -1).astype(np.float32)
+
+
+def _eef_targets(cell: Cell, ctrl: np.ndarray) -> np.ndarray:
+    T = forward_kinematics(cell.robot, ctrl[:, :-1])
+    robot = cell.robot
+    share = (ctrl[:, -1:] - robot.gripper_closed) / (robot.gripper_open - robot.gripper_closed)
+    quat = pose.matrix_to_quat(T[:, :3, :3])
+    return np.concatenate([T[:, :3, 3], quat, share], 1).astype(np.float32)
+
+
+def _free(cell: Cell, name: str) -> int | None:
+    """Address in qpos of an object's pose; None for furniture."""
+    body = cell.model.body(name)
+    if not body.jntnum[0] or cell.model.jnt_type[body.jntadr[0]] != 0:
+        return None
+    return int(cell.model.jnt_qposadr[body.jntadr[0]])

@@ -1,0 +1,51 @@
+"""Success and the reason of a failure, from the states of a finished episode."""
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from roboloop.cell import Cell
+
+MOVED, LIFTED = 0.015, 0.02
+"""An object that went less than the first (m) was not touched; one that rose by the second was held."""
+JOINT_MOVED = 0.1
+"""Share of its range that a joint has to move before its handle counts as held."""
+
+
+def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
+    """Say why an episode failed, in a few words for statistics; the empty string is success.
+
+    Args:
+        cell: Where it happened.
+        qpos: Configurations over the episode; the last one, after things have settled, is judged.
+    """
+    data = mujoco.MjData(cell.model)
+    data.qpos[:] = qpos[-1]
+    mujoco.mj_kinematics(cell.model, data)
+    values = cell.values(data.site_xpos, data.qpos)
+    violated = [c for c in cell.success if c.violation(values) > 0]
+    if not violated:
+        return ""
+    if "object" in cell.task.roles:
+        return _object_reason(cell, qpos, [c.text for c in violated])
+    moved = {j for c in cell.success for j in c.names()[1]}
+    address = cell.joint_address(moved.pop())
+    joint = int(np.flatnonzero(cell.model.jnt_qposadr == address)[0])
+    span = np.ptp(cell.model.jnt_range[joint])
+    share = np.abs(qpos[:, address] - qpos[0, address]).max() / span
+    if share < JOINT_MOVED:
+        return "handle missed"
+    return "hand not clear" if not violated[0].names()[1] else "not moved far enough"
+
+
+def _object_reason(cell: Cell, qpos: np.ndarray, violated: list[str]) -> str:
+    address = cell.free_address("object")
+    p = qpos[:, address : address + 3]
+    if np.linalg.norm(p - p[0], axis=1).max() < MOVED:
+        return "object not touched"
+    if p[:, 2].max() - p[0, 2] < LIFTED:
+        return "grasp missed"
+    if all("robot." in text for text in violated):
+        return "not released"
+    fell = p[-1, 2] < p[0, 2] - 0.05
+    return "fell off the table" if fell else "dropped or misplaced"

@@ -1,0 +1,120 @@
+"""`roboloop generate`: multiply seed episodes over the cousins of a scene."""
+
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from roboloop import console
+from roboloop.cell import load_cells
+from roboloop.data.reader import iter_episodes
+from roboloop.data.shard import write_shard
+from roboloop.data.writer import finish_dataset
+from roboloop.demo.arm import Arm
+from roboloop.demo.chunks import count_failures, need_out, run_chunks
+from roboloop.demo.execute import attempt, rngs_for
+from roboloop.errors import RoboloopError
+from roboloop.generate.segments import Segment, Transformer, cut
+from roboloop.interval import percent
+from roboloop.render import render_episode
+from roboloop.run import CommonFlags, Run
+from roboloop.scene.folder import list_cousins
+from roboloop.task.spec import read_task
+
+STAGE = 3
+"""Number of this stage in the seeds of everything random."""
+CHUNK = 10
+"""Cells that are stepped together."""
+N_EPISODES = {"tiny": 6, "small": 300, "full": 2000}
+MIN_KEPT = 0.1
+"""Below this share of successes the run stops: something is wrong."""
+
+
+@dataclass(frozen=True)
+class Config(CommonFlags):
+    """Carry the seed episodes to many cousins, run them in physics, render what succeeds."""
+
+    demo: Positional[Path]
+    """The folder that `roboloop demo` wrote."""
+    scene: Positional[Path]
+    """The folder that `roboloop scene` wrote."""
+    task: Positional[Path]
+    """The folder or file that `roboloop task` wrote."""
+    n: int | None = None
+    """Episodes to keep; by scale 6, 300 or 2000."""
+    px: int = 96
+    """Height and width of the images."""
+    noise: float = 0.012
+    """Standard deviation of the noise on the arm's targets, rad."""
+    start_spread: float = 0.04
+    """Standard deviation of the arm's joints around home at the start, rad."""
+    nearest: int = 1
+    """Source segments to choose from, the nearest ones first; more is more varied and harder to
+    learn."""
+
+
+def run(config: Config) -> None:
+    """Write the dataset and the figures."""
+    out = need_out(config.out)
+    task = read_task(config.task)
+    n = config.n or N_EPISODES[config.scale]
+    with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
+        if not record.finished:
+            limit = int(n / MIN_KEPT)
+            work = partial(_generate, config)
+            reasons = run_chunks(
+                "generate", out, limit, CHUNK, work, config.workers, good=_succeeded, enough=n
+            )
+            kept = [index for index, reason in enumerate(reasons) if not reason][:n]
+            failures = count_failures(reasons)
+            if len(kept) < n:
+                why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
+                raise RoboloopError(f"only {len(kept)} of {limit} attempts succeeded", why, out)
+            info = finish_dataset(out, *task.dimension_names(), indices=kept)
+            tried, good = len(reasons), sum(map(_succeeded, reasons))
+            record.finish(kept=good, tried=tried, failures=failures, frames=info.n_frames)
+            console.summary(
+                wrote=f"{out}   {len(kept)} episodes, {info.n_frames:,} frames",
+                kept=f"{percent(good, tried)} of {tried} attempts",
+                failed=" · ".join(f"{reason} {k}" for reason, k in failures.items()) or "none",
+                next=f"roboloop train {out}",
+            )
+    console.emit(out)
+
+
+def _succeeded(reason: str) -> bool:
+    return not reason
+
+
+def _generate(config: Config, indices: range) -> list[str]:
+    """Make a chunk of attempts, render and write what succeeds, give the reasons of the rest."""
+    cousins = list_cousins(config.scene)
+    task = read_task(config.task)
+    cells = load_cells([cousins[i % len(cousins)] for i in indices], task)
+    rngs = rngs_for(config.seed, STAGE, indices)
+    segments = _sources(config.demo, config.scene, config.task)
+    experts = [
+        Transformer(cell, segments, rng, config.nearest)
+        for cell, rng in zip(cells, rngs, strict=True)
+    ]
+    results = attempt(cells, experts, indices, rngs, config.noise, config.start_spread)
+    out = need_out(config.out)
+    for index, cell, result in zip(indices, cells, results, strict=True):
+        if result.episode is not None and not result.reason:
+            images = render_episode(cell.model, result.episode.sim_states[:-1], config.px)
+            write_shard(out, index, replace(result.episode, images=images))
+    return [result.reason for result in results]
+
+
+@cache
+def _sources(demo: Path, scene: Path, task_path: Path) -> list[list[Segment]]:
+    """The segments of every source episode, by stage."""
+    task = read_task(task_path)
+    episodes = list(iter_episodes(demo, images=False))
+    cells = load_cells([scene / episode.scene for episode in episodes], task)
+    arms = [Arm(cell) for cell in cells]
+    return [
+        [cut(c, a, e, k) for c, a, e in zip(cells, arms, episodes, strict=True)]
+        for k in range(len(task.stages))
+    ]
