@@ -1,0 +1,192 @@
+"""Part: how a family adds geoms, joints and sites to a MuJoCo spec in one line each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.scene.families.shapes import Mesh, loft, moved
+from roboloop.scene.graph import Rgb, SceneObject
+
+VISUAL, COLLISION = 2, 3
+"""Geom groups: what is rendered (and may touch, when it is a primitive), and what only touches."""
+
+_INERTIA = mujoco.mjtMeshInertia
+_GEOM = mujoco.mjtGeom
+
+
+def quat_of(R: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
+    """Quaternion (wxyz) of one rotation matrix; a scene asks for hundreds."""
+    quat = np.zeros(4)
+    mujoco.mju_mat2Quat(quat, R.ravel())
+    return quat
+
+
+@dataclass(frozen=True)
+class Part:
+    """A body of an object being built. Points and directions are in the body's frame.
+
+    Attributes:
+        spec: The spec that meshes go to.
+        body: The MuJoCo body.
+        obj: The object, complete.
+        T_obj_part: Pose of the body in the object's frame.
+        prefix: What geom names start with, after the object's name.
+    """
+
+    spec: mujoco.MjSpec
+    body: mujoco.MjsBody
+    obj: SceneObject
+    T_obj_part: Float[np.ndarray, "4 4"]
+    prefix: str = ""
+
+    def color(self, key: str) -> Rgb:
+        """Colour of a named part of the object."""
+        return self.obj.colors[key]
+
+    def site(self, *keypoints: str) -> None:
+        """Attach keypoints of the object to this body."""
+        T_part_obj = pose.inverse(self.T_obj_part)
+        for key in keypoints:
+            p = pose.transform(T_part_obj, np.asarray(self.obj.keypoints[key]))
+            self.body.add_site(name=f"{self.obj.name}/{key}", pos=p, size=[0.004] * 3, group=4)
+
+    def child(
+        self, joint: str, origin: Sequence[float], axis: Sequence[float], **dynamics: float
+    ) -> "Part":
+        """Add a moving body at its current joint value, with contacts to this body switched off.
+
+        Args:
+            joint: Name of one of the object's joints; the body is called the same.
+            origin: Where the body's frame lies when the joint is at 0, in this body's frame.
+            axis: Direction of sliding, or axis of the hinge.
+            **dynamics: Joint attributes such as `damping`.
+        """
+        j = next(j for j in self.obj.joints if j.name == joint)
+        axis = np.asarray(axis, float)
+        slides = j.kind == "slide"
+        p = np.asarray(origin, float) + (j.value * axis if slides else 0.0)
+        R = np.eye(3) if slides else pose.rotvec_to_matrix(j.value * axis)
+        name = f"{self.obj.name}/{joint}"
+        body = self.body.add_body(name=name, pos=p, quat=quat_of(R))
+        kind = mujoco.mjtJoint.mjJNT_SLIDE if slides else mujoco.mjtJoint.mjJNT_HINGE
+        body.add_joint(
+            name=name, type=kind, axis=axis, range=j.range, limited=1, ref=j.value, **dynamics
+        )
+        self.spec.add_exclude(bodyname1=self.body.name, bodyname2=name)
+        T = self.T_obj_part @ pose.from_parts(p, R)
+        return replace(self, body=body, T_obj_part=T, prefix=f"{joint}/")
+
+    def box(
+        self,
+        name: str,
+        center: Sequence[float],
+        size: Sequence[float],
+        color: str | Rgb | None = None,
+        density: float = 0.0,
+        touches: bool = True,
+        R: Float[np.ndarray, "3 3"] | None = None,
+    ) -> None:
+        """Add a box of full extents `size`; without colour it only collides."""
+        quat = (1.0, 0.0, 0.0, 0.0) if R is None else quat_of(R)
+        half = np.asarray(size, float) / 2
+        self._geom(
+            name, _GEOM.mjGEOM_BOX, color, density, touches, pos=center, size=half, quat=quat
+        )
+
+    def rod(
+        self,
+        name: str,
+        start: Sequence[float],
+        end: Sequence[float],
+        radius: float,
+        color: str | Rgb | None = None,
+        density: float = 0.0,
+    ) -> None:
+        """Add a capsule; its round ends reach one radius beyond `start` and `end`."""
+        ends = np.concatenate([start, end])
+        size = [radius, 0.0, 0.0]
+        self._geom(name, _GEOM.mjGEOM_CAPSULE, color, density, True, fromto=ends, size=size)
+
+    def mesh(
+        self,
+        name: str,
+        mesh: Mesh,
+        color: str | Rgb,
+        density: float = 0.0,
+    ) -> None:
+        """Add a closed mesh that is seen, and weighs when a density is given, but never touches."""
+        inertia = _INERTIA.mjMESH_INERTIA_EXACT if density else _INERTIA.mjMESH_INERTIA_SHELL
+        asset = self._asset(name, mesh, inertia)
+        self._geom(name, _GEOM.mjGEOM_MESH, color, density, False, meshname=asset)
+
+    def hull(
+        self,
+        name: str,
+        section: Float[np.ndarray, "n 2"],
+        levels: Sequence[Sequence[float]],
+        color: str | Rgb | None = None,
+        offset: Sequence[float] = (0.0, 0.0, 0.0),
+        density: float = 0.0,
+    ) -> None:
+        """Add a convex solid through a section at every level; without colour it only collides."""
+        mesh = moved(loft(section, np.asarray(levels, float)), np.asarray(offset))
+        asset = self._asset(name, mesh, _INERTIA.mjMESH_INERTIA_CONVEX)
+        self._geom(name, _GEOM.mjGEOM_MESH, color, density, True, meshname=asset)
+
+    def walls(
+        self,
+        name: str,
+        lower: Float[np.ndarray, "n 3"],
+        upper: Float[np.ndarray, "n 3"],
+        thickness: float,
+    ) -> None:
+        """Add a ring of collision boxes between two loops of corners on the outside of a vessel."""
+        a0, b0, a1, b1 = lower, np.roll(lower, -1, 0), upper, np.roll(upper, -1, 0)
+        for i, (p0, q0, p1, q1) in enumerate(zip(a0, b0, a1, b1, strict=True)):
+            tangent = (q1 - p1) / np.linalg.norm(q1 - p1)
+            foot, head = (p0 + q0) / 2, (p1 + q1) / 2
+            inward = np.cross(head - foot, tangent)
+            inward /= np.linalg.norm(inward)
+            up = np.cross(tangent, inward)
+            length = (head - foot) @ up
+            width = max(np.linalg.norm(q1 - p1), np.linalg.norm(q0 - p0))
+            center = (foot + head + thickness * inward) / 2
+            R = np.stack([tangent, inward, up], -1)
+            self.box(f"{name}{i}", center, (width, thickness, length), R=R)
+
+    def _asset(self, name: str, mesh: Mesh, inertia: mujoco.mjtMeshInertia) -> str:
+        asset = f"{self.obj.name}/{self.prefix}{name}"
+        self.spec.add_mesh(
+            name=asset,
+            uservert=mesh.vertices.ravel(),
+            userface=mesh.faces.ravel(),
+            inertia=inertia,
+        )
+        return asset
+
+    def _geom(
+        self,
+        name: str,
+        kind: mujoco.mjtGeom,
+        color: str | Rgb | None,
+        density: float,
+        touches: bool,
+        **where: object,
+    ) -> None:
+        rgb = (0.6, 0.6, 0.6) if color is None else color
+        rgb = self.color(rgb) if isinstance(rgb, str) else rgb
+        self.body.add_geom(
+            name=f"{self.obj.name}/{self.prefix}{name}",
+            type=kind,
+            rgba=(*rgb, 1.0),
+            group=COLLISION if color is None else VISUAL,
+            contype=int(touches),
+            conaffinity=int(touches),
+            density=density,
+            friction=(self.obj.params["friction"], 0.005, 1e-4),
+            **where,
+        )
