@@ -1,0 +1,1 @@
+"""Checkpoint + scenes -> a success rate with its interval, reasons and videos."""

@@ -1,0 +1,147 @@
+"""`roboloop evaluate`: how often does a policy succeed in scenes that it has never seen?"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tyro.conf import Positional
+
+from roboloop import console
+from roboloop.cell import load_cells
+from roboloop.data.video import encode
+from roboloop.demo.chunks import count_failures, need_out, run_chunks
+from roboloop.demo.execute import attempt, rngs_for
+from roboloop.demo.planner import Planner
+from roboloop.evaluate.rollout import Rollout, rollout
+from roboloop.interval import percent, wilson
+from roboloop.policy.load import load_policy
+from roboloop.render import Renderer
+from roboloop.run import CommonFlags, Run, atomic_path, write_bytes_atomic, write_json
+from roboloop.scene.folder import list_cousins
+from roboloop.task.spec import read_task
+
+STAGE = 5
+"""Number of this stage in the seeds of everything random."""
+CHUNK = 25
+"""Cells that are stepped together."""
+N_ROLLOUTS = {"tiny": 4, "small": 100, "full": 500}
+EXPERT = "planner"
+"""The row of the scripted planner, which sees the simulator's state."""
+HELD_OUT = "held_out"
+"""Folder of the cousins that nothing before this stage has seen."""
+FILM_PX, FILM_STRIDE, FILM_HZ = 240, 2, 10
+
+
+@dataclass(frozen=True)
+class Config(CommonFlags):
+    """Roll policies out in held-out cousins and report success with its interval."""
+
+    policy: Positional[str]
+    """A checkpoint folder, `noop`, `replay:DATASET`, `planner`, or `module:Name`."""
+    scene: Positional[Path]
+    """The folder that `roboloop scene` wrote; its held-out cousins are used."""
+    task: Positional[Path]
+    """The folder or file that `roboloop task` wrote."""
+    references: tuple[str, ...] = ()
+    """More policies, evaluated on the same scenes and starts for comparison."""
+    n: int | None = None
+    """Rollouts; by scale 4, 100 or 500."""
+    horizon_steps: int = 160
+    """Control steps of a rollout."""
+    execute_steps: int = 8
+    """Control steps that are taken of each predicted chunk."""
+    px: int = 96
+    """Height and width of the images that the policy sees."""
+    start_spread: float = 0.04
+    """Standard deviation of the arm's joints around home at the start, rad."""
+    videos: bool = True
+    """Write videos of the best, the median and the worst rollout."""
+
+
+def run(config: Config) -> None:
+    """Write OUT/results.json, one row a policy, and OUT/videos."""
+    out = need_out(config.out)
+    n = config.n or N_ROLLOUTS[config.scale]
+    with Run.open(out, "evaluate", config, config.seed, config.overwrite) as record:
+        if not record.finished:
+            rows = [_row(config, out, policy, n) for policy in (config.policy, *config.references)]
+            write_json(out / "results.json", {"rows": rows, "n": n, "seed": config.seed})
+            first = rows[0]
+            record.finish(successes=first["successes"], n=n)
+    console.emit(out / "results.json")
+
+
+def _row(config: Config, out: Path, policy: str, n: int) -> dict[str, Any]:
+    """Evaluate one policy."""
+    name = _label(policy)
+    work = partial(_evaluate, config, policy)
+    done = run_chunks(
+        name, out / "rollouts" / name, n, CHUNK, work, config.workers, good=lambda r: not r["reason"]
+    )
+    reasons = [result["reason"] for result in done]
+    good = reasons.count("")
+    console.say(f"{name:<12}{percent(good, n)} of {n} rollouts")
+    return {
+        "policy": name,
+        "n": n,
+        "successes": good,
+        "interval": wilson(good, n),
+        "failures": count_failures(reasons),
+        "videos": _films(config, policy, done) if config.videos else {},
+    }
+
+
+def _label(policy: str) -> str:
+    """A short name for a row: the recipe for a checkpoint, else what stands before a colon."""
+    return "policy" if Path(policy).is_dir() else policy.partition(":")[0]
+
+
+def _evaluate(config: Config, policy: str, indices: range) -> list[dict[str, Any]]:
+    """Do a chunk of rollouts; the states of each are kept for the videos."""
+    cousins = list_cousins(config.scene, HELD_OUT)
+    task = read_task(config.task)
+    folders = [cousins[i % len(cousins)] for i in indices]
+    cells = load_cells(folders, task)
+    rngs = rngs_for(config.seed, STAGE, indices)
+    if policy == EXPERT:
+        experts = [Planner(cell, rng) for cell, rng in zip(cells, rngs, strict=True)]
+        tries = attempt(cells, experts, indices, rngs, start_spread=config.start_spread)
+        ends = [Rollout.of_attempt(each) for each in tries]
+    else:
+        ends = rollout(
+            cells, load_policy(policy), rngs, config.horizon_steps, config.execute_steps,
+            config.px, config.start_spread,
+        )  # fmt: skip
+    for index, end in zip(indices, ends, strict=True):
+        with atomic_path(_states_file(config, policy, index)) as temporary:
+            with temporary.open("wb") as stream:
+                np.save(stream, end.states, allow_pickle=False)
+    return [
+        {"reason": end.reason, "steps": end.steps, "scene": folder.name}
+        for folder, end in zip(folders, ends, strict=True)
+    ]
+
+
+def _states_file(config: Config, policy: str, index: int) -> Path:
+    return need_out(config.out) / "rollouts" / _label(policy) / f"{index:06d}.npy"
+
+
+def _films(config: Config, policy: str, done: list[dict[str, Any]]) -> dict[str, str]:
+    """Film the quickest success, the median, and the worst rollout, of those that moved at all."""
+    ranked = sorted(range(len(done)), key=lambda i: (bool(done[i]["reason"]), done[i]["steps"]))
+    out, task = need_out(config.out), read_task(config.task)
+    films = {}
+    picks = {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
+    for which, index in picks.items():
+        states = np.load(_states_file(config, policy, index), allow_pickle=False)[::FILM_STRIDE]
+        if not len(states):
+            continue
+        (cell,) = load_cells([config.scene / HELD_OUT / done[index]["scene"]], task)
+        with Renderer(FILM_PX, FILM_PX) as renderer:
+            frames = renderer.frames(cell.model, states, ("front",))["front"]
+        name = f"videos/{_label(policy)}_{which}.mp4"
+        write_bytes_atomic(out / name, encode(frames, FILM_HZ))
+        films[which] = name
+    return films

@@ -1,0 +1,106 @@
+"""Closed-loop rollouts: many cells stepped together, one batched policy call for all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from roboloop.cell import Cell
+from roboloop.demo.execute import SETTLE_STEPS, Attempt, proprioception
+from roboloop.demo.judge import judge
+from roboloop.policy.base import Policy
+from roboloop.render import Renderer
+from roboloop.sim import Simulation, qpos_of
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a policy did in one cell."""
+
+    states: Float[np.ndarray, "T+1 nstate"]
+    """Full simulator states at the control rate, before the arm was stopped."""
+    reason: str
+    """Why it failed; empty for a success."""
+    steps: int
+    """Control steps until the task was done for good; all of them if it was not."""
+
+    @classmethod
+    def of_attempt(cls, attempt: Attempt) -> Self:
+        """See an expert's attempt as a rollout; one without an episode has no states."""
+        states = attempt.episode.sim_states if attempt.episode else np.zeros((0, 0))
+        return cls(states, attempt.reason, max(len(states) - 1, 0))
+
+
+def rollout(
+    cells: Sequence[Cell],
+    policy: Policy,
+    rngs: Sequence[np.random.Generator],
+    horizon_steps: int,
+    execute_steps: int,
+    px: int,
+    start_spread: float,
+    n_threads: int = 1,
+) -> list[Rollout]:
+    """Let a policy act in all cells for `horizon_steps`, then stop, let things settle, and judge.
+
+    Args:
+        cells: Where; they share a layout.
+        policy: Who acts; it sees cameras, joints and the instruction.
+        rngs: Randomness of the start, one a cell.
+        horizon_steps: Control steps of every rollout.
+        execute_steps: Control steps that are taken of each chunk.
+        px: Height and width of the images.
+        start_spread: Standard deviation of the arm's start around home, rad.
+        n_threads: Threads that step physics.
+    """
+    sim = Simulation([cell.model for cell in cells], n_threads)
+    qpos = np.stack([cell.home_qpos for cell in cells])
+    robot = cells[0].robot
+    for i, (cell, rng) in enumerate(zip(cells, rngs, strict=True)):
+        qpos[i, cell.arm_qpos] += start_spread * rng.normal(size=len(cell.arm_qpos))
+    ctrl = np.column_stack([qpos[:, cells[0].arm_qpos], np.full(len(cells), robot.gripper_open)])
+    sim.reset(qpos, ctrl)
+    states = [sim.states[:, None].copy()]
+    failed = np.zeros(len(cells), bool)
+    tasks = [cell.task.instruction for cell in cells]
+    policy.reset(len(cells))
+    with Renderer(px, px) as renderer:
+        for done in range(0, horizon_steps, execute_steps):
+            now = states[-1][:, -1]
+            chunk = policy.act({**observe(cells, now, renderer), "task": tasks})
+            n = min(execute_steps, chunk.shape[1], horizon_steps - done)
+            trajectory = sim.rollout(chunk[:, :n].astype(float))
+            states.append(trajectory.states)
+            failed |= trajectory.failed
+            ctrl = chunk[:, n - 1].astype(float)
+    settled = sim.rollout(np.repeat(ctrl[:, None], SETTLE_STEPS, 1)).states[:, -1:]
+    path = np.concatenate(states, 1)
+    return [
+        _judged(cell, path[i], settled[i], bool(failed[i])) for i, cell in enumerate(cells)
+    ]
+
+
+def observe(
+    cells: Sequence[Cell], states: Float[np.ndarray, "N nstate"], renderer: Renderer
+) -> dict[str, np.ndarray]:
+    """What the policy is shown: `observation.state` and `observation.images.<camera>`."""
+    frames: dict[str, list[UInt8[np.ndarray, "h w 3"]]] = {"front": [], "wrist": []}
+    proprio = []
+    for cell, state in zip(cells, states, strict=True):
+        for name, image in renderer.frames(cell.model, state[None], tuple(frames)).items():
+            frames[name].append(image[0])
+        proprio.append(proprioception(cell, qpos_of(cell.model, state)))
+    images = {f"observation.images.{name}": np.stack(each) for name, each in frames.items()}
+    return {"observation.state": np.stack(proprio), **images}
+
+
+def _judged(cell: Cell, states: np.ndarray, settled: np.ndarray, failed: bool) -> Rollout:
+    path = qpos_of(cell.model, np.concatenate([states, settled]))
+    reason = "physics failed" if failed else judge(cell, path)
+    if reason:
+        return Rollout(states, reason, len(states) - 1)
+    # the task is done for good after the last step at which it was not
+    last = next((t for t in range(len(path) - 2, -1, -4) if judge(cell, path[: t + 1])), 0)
+    return Rollout(states, reason, last)
