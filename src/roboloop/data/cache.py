@@ -32,7 +32,7 @@ class Cache:
     state: Float32[Array, "n n_state"]
     action: Float32[Array, "n nu"]
     action_eef: Float32[Array, "n 8"]
-    starts: Int64[Array, "E+1"]
+    starts: Int64[Array, "n_starts"]
     """First frame of each episode, then n."""
     tasks: tuple[str, ...]
     """Instruction of each episode."""

@@ -67,7 +67,7 @@ def _data_problems(info: DatasetInfo, episodes: pa.Table) -> Iterator[str | Robo
     lengths = to_array(episodes, "length")
     for name, members in _by_file(episodes, "data", DATA):
         try:
-            table = read_parquet(info.folder / name, ["index", "episode_index", "task_index"])
+            table = read_parquet(info.folder / name)
         except RoboloopError as error:
             yield error
             continue
@@ -90,10 +90,13 @@ def _video_problems(
     lengths = to_array(episodes, "length")
     for name, members in _by_file(episodes, f"videos/{key}", VIDEO, key):
         path = info.folder / name
+        if not path.exists() or video.is_cut_off(path):
+            yield f"{name} is {'cut off' if path.exists() else 'missing'}"
+            continue
         try:
             n_frames = sum(1 for _ in video.decode(path)) if decode else video.count_packets(path)
         except (FFmpegError, IndexError) as error:
-            yield f"{name} cannot be read ({error}): was it cut off while copying?"
+            yield f"{name} cannot be read: {error}"
             continue
         if n_frames != lengths[members].sum():
             yield f"{name} has {n_frames} frames, {EPISODES} {lengths[members].sum()}"

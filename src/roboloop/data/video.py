@@ -77,6 +77,24 @@ def count_packets(path: Path) -> int:
         return sum(1 for packet in source.demux(video=0) if packet.size)
 
 
+def is_cut_off(path: Path) -> bool:
+    """Tell whether the boxes that an mp4 file consists of end anywhere but at its end.
+
+    Source: ISO/IEC 14496-12, 4.2 (box header: size, type, 64-bit size if size is 1).
+    """
+    length, position = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while position < length:
+            file.seek(position)
+            header = file.read(16)
+            size = int.from_bytes(header[:4])
+            size = int.from_bytes(header[8:16]) if size == 1 else size
+            if size < 8:
+                break
+            position += size
+    return position != length or length == 0
+
+
 def _open(path: Path) -> InputContainer:
     """Open a video for reading on one thread."""
     source = av.open(str(path))
