@@ -153,7 +153,7 @@ def test_page_shows_the_numbers(full):
     assert "87 of 100 rollouts, 95 % interval 79 to 92 %" in page
     assert percent(200, 235) in page
     assert re.search(r"dropped</span><i style='--part:0.514'></i><b>18</b>", page)
-    assert "validation_loss 0.106" in page  # the last whole line of a file that was cut off
+    assert "validation loss 0.106" in page  # the last whole line of a file that was cut off
     assert "roboloop generate" in page
 
 

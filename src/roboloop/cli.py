@@ -131,6 +131,9 @@ def _run(name: str, args: list[str]) -> None:
         kind, function = module.Config, module.run
     elif args and not args[0].startswith("-"):
         raise unknown_name(f"{name} command", args[0], subcommands)
+    elif args:
+        print(_subcommand_help(program, subcommands))
+        return
     else:
         raise RoboloopError(f"`{program}` needs one of: {', '.join(subcommands)}")
     config = _parse(program, kind, args, [f"roboloop {name} {sub}" for sub in subcommands])
@@ -146,6 +149,13 @@ def _parse(program: str, kind: type, args: list[str], related: list[str]) -> Any
         text += f"\n\nSee also: {', '.join(related)}"
     marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
     return tyro.cli(kind, prog=program, description=text, args=args, config=marks)
+
+
+def _subcommand_help(program: str, subcommands: dict[str, tuple[type, Any]]) -> str:
+    lines = [f"usage: {program} COMMAND ...", ""]
+    for name, (kind, _) in subcommands.items():
+        lines += [f"  {name:<10}{(kind.__doc__ or '').partition(chr(10))[0]}"]
+    return "\n".join(lines)
 
 
 def _help() -> str:

@@ -7,7 +7,7 @@ from html import escape
 Points = Sequence[tuple[float, float]]
 Map = Callable[[float], float]
 WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 120, 14, 34
+LEFT, RIGHT, TOP, BOTTOM = 46, 170, 14, 34
 """Margins, px; the lines' names stand in the right one."""
 
 
@@ -63,7 +63,7 @@ def _draw_lines(lines: Mapping[str, Points], map_x: Map, map_y: Map) -> list[str
         parts += [f'<polyline class="line s{i % 4}" points="{path}"/>']
         end_x, end_y = map_x(points[-1][0]), map_y(points[-1][1])
         parts += [f'<circle class="end s{i % 4}" cx="{end_x:.1f}" cy="{end_y:.1f}" r="3.5"/>']
-        text = f"{name} {points[-1][1]:.3g}"
+        text = f"{name.replace('_', ' ')} {points[-1][1]:.3g}"
         parts += [_text(WIDTH - RIGHT + 12, places[name] + 4, text, "start", f"name s{i % 4}")]
     return parts
 

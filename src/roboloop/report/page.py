@@ -58,10 +58,11 @@ def _section(number: int, name: str, heading: str, body: str, manifest: Manifest
     side = f'<p class="number">{number}</p><h2>{heading}</h2>'
     if manifest is not None:
         side += f'<p class="cost">{_cost(manifest)}</p>'
-        if manifest.status != "finished":
+        if name in STAGES and manifest.status != "finished":
             side += f'<p class="status">{escape(manifest.status)}</p>'
     if not body:
-        body = f'<p class="missing">Nothing here yet: <code>roboloop {name}</code> makes it.</p>'
+        command = name if name in STAGES else "run"
+        body = f'<p class="missing">Nothing here yet: <code>roboloop {command}</code> makes it.</p>'
     return f'<section id="{name}"><header>{side}</header><div>{body}</div></section>\n'
 
 
@@ -126,7 +127,7 @@ def _charts(curve: Curve) -> str:
     for key, label in _CHARTS.items():
         series = {name: column for name, column in curve.series.items() if key in name}
         chart = line_chart(curve.x, series, curve.x_name, label)
-        parts += [f"<figure>{chart}<figcaption>{label}</figcaption></figure>"] if chart else []
+        parts += [f"<figure><figcaption>{label}</figcaption>{chart}</figure>"] if chart else []
     return "".join(parts)
 
 
@@ -135,7 +136,7 @@ def _evaluate(record: RunRecord) -> str:
         return ""
     axis = '<span class="axis"><i>0</i><i>25</i><i>50</i><i>75</i><i>100 %</i></span>'
     rows = [
-        (escape(row.policy), _rate(row), f"{row.successes} / {row.n}", _interval(row))
+        (_name(row), _rate_and_interval(row), f"{row.successes} / {row.n}", _interval(row))
         for row in record.rows
     ]
     parts = [_table(("policy", "success", "of", axis), rows, "policies")]
@@ -144,24 +145,34 @@ def _evaluate(record: RunRecord) -> str:
         "is the trained policy; it sees cameras and joints only.</p>"
     ]
     for row in record.rows:
-        parts += [_bars(f"Why {row.policy} failed", row.failures)]
-    for row in record.rows:
         films = [
             _video(record, file, f"{row.policy}, {which}") for which, file in row.videos.items()
         ]
         parts += [f'<div class="films">{"".join(films)}</div>'] if any(films) else []
-    return "".join(parts)
+    first = record.rows[0]
+    return "".join([*parts, _bars(f"Why {first.policy} failed", first.failures)])
+
+
+def _name(row: Row) -> str:
+    failures = sorted(row.failures.items(), key=lambda item: -item[1])
+    reasons = " · ".join(f"{reason} {n}" for reason, n in failures)
+    return f"{escape(row.policy)}<small>{escape(reasons)}</small>"
 
 
 def _rate(row: Row) -> str:
     return f"{100 * row.successes / row.n:.0f} %" if row.n else "–"
 
 
+def _rate_and_interval(row: Row) -> str:
+    low, high = (100 * bound for bound in row.interval)
+    return f"{_rate(row)} <small>[{low:.0f}, {high:.0f}]</small>"
+
+
 def _interval(row: Row) -> str:
     low, high = (100 * bound for bound in row.interval)
     dot = f'<b style="left:{100 * row.successes / row.n:.1f}%"></b>' if row.n else ""
     bar = f'<i style="left:{low:.1f}%;width:{high - low:.1f}%"></i>'
-    return f'<span class="interval" title="[{low:.0f}, {high:.0f}]">{bar}{dot}</span>'
+    return f'<span class="interval">{bar}{dot}</span>'
 
 
 def _costs(record: RunRecord) -> str:
@@ -253,8 +264,8 @@ def _video(record: RunRecord, file: str | None, caption: str, flags: str = "cont
     if path is None:
         return ""
     text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    source = f'src="{_data_uri(path)}"'
-    return f"<figure><video {flags} muted loop playsinline {source}></video>{text}</figure>"
+    flags += ' muted loop playsinline preload="auto"'
+    return f'<figure><video {flags} src="{_data_uri(path)}"></video>{text}</figure>'
 
 
 def _data_uri(path: Path) -> str:

@@ -1,0 +1,41 @@
+PYTHON ?= python3
+BIN := .venv/bin
+CAPTURE ?= examples/captures/table_goal
+TASK ?= put the bowl on the plate
+# Wheels without CUDA, a tenth of the size; used where this host answers.
+TORCH_CPU := https://download.pytorch.org/whl/cpu
+
+.PHONY: install demo test check bench
+.DELETE_ON_ERROR:
+
+install: .venv/robots  ## a virtual environment with everything, in .venv
+
+.venv/packages: pyproject.toml
+	@./tools/install_opengl.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@extra=$$($(PYTHON) -c "from urllib.request import urlopen as u; \
+	    u('$(TORCH_CPU)/torch/', timeout=5); print('--extra-index-url $(TORCH_CPU)')" \
+	    2>/dev/null || true); \
+	    $(BIN)/pip install -q $$extra 'torch==2.13.*'
+	@$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+.venv/robots: .venv/packages src/roboloop/assets.py src/roboloop/lod.py
+	@$(BIN)/roboloop assets get panda so101
+	@touch $@
+
+demo: install  ## the main job on a capture that comes with the project
+	$(BIN)/roboloop run $(CAPTURE) --task "$(TASK)" --out demo_run
+
+test: install  ## the tests; those marked slow, network or gpu are left out
+	$(BIN)/python -m pytest
+
+check: install  ## what has to pass before a commit
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+bench: install  ## speed, as ratios measured in one run
+	@for file in benchmarks/bench_*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
