@@ -57,7 +57,7 @@ def _build_cabinet(part: Part) -> None:
         part.box(name, p + center, size, "main")
     for i, z in enumerate(heights):
         axis = (1.0, 0.0, 0.0)
-        origin = p + (d / 2, 0.0, z)
+        origin = p + np.array([d / 2, 0.0, z])
         drawer = part.child(f"drawer_{i}", origin, axis, damping=4.0, frictionloss=1.0)
         _build_drawer(drawer, d - t - _GAP, w, front, w - 2 * t - 2 * _GAP)
         drawer.site(f"drawer_{i}_handle", f"drawer_{i}_inside")
@@ -139,9 +139,8 @@ def _build_microwave(part: Part) -> None:
     ):
         part.box(name, p + center, size, "main")
     side = obj.params["hinge"]
-    door = part.child(
-        "door", p + (d / 2, side * w / 2, 0), (0, 0, side), damping=0.1, frictionloss=0.05
-    )
+    hinge = p + np.array([d / 2, side * w / 2, 0.0])
+    door = part.child("door", hinge, (0, 0, side), damping=0.1, frictionloss=0.05)
     y, skin = -side * w / 2, 0.0008
     door.box("panel", (t / 2, y, 0), (t, w, h - _GAP), "front", 600)
     window = (skin, 0.62 * w, 0.62 * h)
@@ -161,7 +160,7 @@ def _microwave_keypoints(size: Vector, params: Params, joints: Joints) -> dict[s
     angle, r = joints[0].value, params["handle_thickness"] / 2
     c, s = np.cos(angle), np.sin(angle)
     x, y = t + params["handle_out"] - r, -(w - params["handle_edge"])
-    handle = p + (d / 2 + c * x - s * y, side * (w / 2 + s * x + c * y), 0)
+    handle = p + np.array([d / 2 + c * x - s * y, side * (w / 2 + s * x + c * y), 0.0])
     return {
         **_carcass_keypoints(carcass, p),
         "handle": (float(handle[0]), float(handle[1]), float(handle[2])),
@@ -230,7 +229,7 @@ def _build_rack(part: Part) -> None:
         part.box(f"foot_{name}", (0, at, (t - z) / 2), (x, t, t), "accent")
     low = params["front_height"] * z
     run = np.array([x - t, 0.0, low - z + t])
-    length, angle = np.linalg.norm(run), np.arctan2(-run[2], run[0])
+    length, angle = float(np.linalg.norm(run)), np.arctan2(-run[2], run[0])
     R = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     # the rails' upper back and lower front corners stay in the box
     start = np.array([(t - x) / 2, 0.0, (z - t) / 2])

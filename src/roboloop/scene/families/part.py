@@ -1,11 +1,11 @@
 """Part: how a family adds geoms, joints and sites to a MuJoCo spec in one line each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from roboloop import pose
 from roboloop.scene.families.shapes import Mesh, loft, moved
@@ -54,9 +54,7 @@ class Part:
             p = pose.transform(T_part_obj, np.asarray(self.obj.keypoints[key]))
             self.body.add_site(name=f"{self.obj.name}/{key}", pos=p, size=[0.004] * 3, group=4)
 
-    def child(
-        self, joint: str, origin: Sequence[float], axis: Sequence[float], **dynamics: float
-    ) -> "Part":
+    def child(self, joint: str, origin: ArrayLike, axis: ArrayLike, **dynamics: float) -> "Part":
         """Add a moving body at its current joint value, with contacts to this body switched off.
 
         Args:
@@ -66,10 +64,9 @@ class Part:
             **dynamics: Joint attributes such as `damping`.
         """
         j = next(j for j in self.obj.joints if j.name == joint)
-        axis = np.asarray(axis, float)
-        slides = j.kind == "slide"
-        p = np.asarray(origin, float) + (j.value * axis if slides else 0.0)
-        R = np.eye(3) if slides else pose.rotvec_to_matrix(j.value * axis)
+        slides, move = j.kind == "slide", j.value * np.asarray(axis, float)
+        p = np.asarray(origin, float) + (move if slides else 0.0)
+        R = np.eye(3) if slides else pose.rotvec_to_matrix(move)
         name = f"{self.obj.name}/{joint}"
         body = self.body.add_body(name=name, pos=p, quat=quat_of(R))
         kind = mujoco.mjtJoint.mjJNT_SLIDE if slides else mujoco.mjtJoint.mjJNT_HINGE
@@ -83,8 +80,8 @@ class Part:
     def box(
         self,
         name: str,
-        center: Sequence[float],
-        size: Sequence[float],
+        center: ArrayLike,
+        size: ArrayLike,
         color: str | Rgb | None = None,
         density: float = 0.0,
         touches: bool = True,
@@ -100,14 +97,14 @@ class Part:
     def rod(
         self,
         name: str,
-        start: Sequence[float],
-        end: Sequence[float],
+        start: ArrayLike,
+        end: ArrayLike,
         radius: float,
         color: str | Rgb | None = None,
         density: float = 0.0,
     ) -> None:
         """Add a capsule; its round ends reach one radius beyond `start` and `end`."""
-        ends = np.concatenate([start, end])
+        ends = np.concatenate([np.asarray(start, float), np.asarray(end, float)])
         size = [radius, 0.0, 0.0]
         self._geom(name, _GEOM.mjGEOM_CAPSULE, color, density, True, fromto=ends, size=size)
 
@@ -127,13 +124,13 @@ class Part:
         self,
         name: str,
         section: Float[np.ndarray, "n 2"],
-        levels: Sequence[Sequence[float]],
+        levels: ArrayLike,
         color: str | Rgb | None = None,
-        offset: Sequence[float] = (0.0, 0.0, 0.0),
+        offset: ArrayLike = (0.0, 0.0, 0.0),
         density: float = 0.0,
     ) -> None:
         """Add a convex solid through a section at every level; without colour it only collides."""
-        mesh = moved(loft(section, np.asarray(levels, float)), np.asarray(offset))
+        mesh = moved(loft(section, levels), offset)
         asset = self._asset(name, mesh, _INERTIA.mjMESH_INERTIA_CONVEX)
         self._geom(name, _GEOM.mjGEOM_MESH, color, density, True, meshname=asset)
 
@@ -153,7 +150,7 @@ class Part:
             inward /= np.linalg.norm(inward)
             up = np.cross(tangent, inward)
             length = (head - foot) @ up
-            width = max(np.linalg.norm(q1 - p1), np.linalg.norm(q0 - p0))
+            width = float(max(np.linalg.norm(q1 - p1), np.linalg.norm(q0 - p0)))
             center = (foot + head + thickness * inward) / 2
             R = np.stack([tangent, inward, up], -1)
             self.box(f"{name}{i}", center, (width, thickness, length), R=R)

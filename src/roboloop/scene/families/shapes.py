@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 SEGMENTS = 16
 """Corners of a round section: wall boxes of a hollow vessel, sides of a hull."""
@@ -60,14 +61,12 @@ def skin(loops: Float[np.ndarray, "k n 3"], capped: bool = True) -> Mesh:
     return Mesh(vertices, faces)
 
 
-def loft(
-    section: Float[np.ndarray, "n 2"], levels: Float[np.ndarray, "k 3"], capped: bool = True
-) -> Mesh:
+def loft(section: Float[np.ndarray, "n 2"], levels: ArrayLike, capped: bool = True) -> Mesh:
     """Mesh through a section at every level."""
     return skin(rings(section, np.asarray(levels, float)), capped)
 
 
-def moved(mesh: Mesh, offset: Float[np.ndarray, "3"]) -> Mesh:
+def moved(mesh: Mesh, offset: ArrayLike) -> Mesh:
     """Shift a mesh."""
     return Mesh(mesh.vertices + np.asarray(offset, float), mesh.faces)
 
@@ -109,9 +108,10 @@ def inner_levels(
     """
     outer = np.asarray(outer, float).copy()
     top = outer[-1, 2]
+    normal = _inward_normals(outer)
     for _ in range(3):  # lowering the rim changes its slope a little
-        normal = _inward_normals(outer)
         outer[-1, 2] = top - wall * max(normal[-1, 1], 0.0)
+        normal = _inward_normals(outer)
     inner = outer + wall * normal[:, [0, 0, 1]]
     inner[:, :2] = np.maximum(inner[:, :2], 1e-3)
     inner[:, 2] = np.clip(inner[:, 2], outer[0, 2] + floor, top)

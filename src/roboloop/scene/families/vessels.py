@@ -42,7 +42,7 @@ def _vessel(
     shell = moved(loft(coarse if square else circle(32), np.concatenate([outer, inner])), p)
     part.mesh("body", shell, "main", part.obj.params["density"])
     base = outer[0]
-    part.hull("floor", coarse, [base, base + (0.0, 0.0, _FLOOR)], offset=offset)
+    part.hull("floor", coarse, [base, base + np.array([0.0, 0.0, _FLOOR])], offset=offset)
     loops = rings(coarse, outer[list(tiers)]) + p
     loops[0] += _CLEARANCE / (loops[1, 0, 2] - loops[0, 0, 2]) * (loops[1] - loops[0])
     for i in range(len(tiers) - 1):
@@ -59,7 +59,7 @@ def _lining(
     """Paint the inside between levels (downwards) in the accent colour."""
     lifted = levels - (0.0004, 0.0004, -0.0004)
     section = rectangle(levels[0, 0], levels[0, 1]) if square else circle(32)
-    part.mesh("lining", moved(loft(section, lifted, capped=False), np.asarray(offset)), "accent")
+    part.mesh("lining", moved(loft(section, lifted, capped=False), offset), "accent")
 
 
 def _to_floor(inner: Float[np.ndarray, "k 3"]) -> Float[np.ndarray, "k+1 3"]:
