@@ -300,7 +300,9 @@ def load_spec(path: Path) -> mujoco.MjSpec:
             seen.add(key)
             if item.get("file"):
                 item.set("file", str((path.parent / item.get("file", "")).resolve()))
-    return mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
+    spec = mujoco.MjSpec.from_string(ElementTree.tostring(root, encoding="unicode"))
+    spec.compiler.inertiagrouprange = [0, 5]
+    return spec
 
 
 def place_fixture(
