@@ -203,8 +203,10 @@ def decimate(vertices: Vertices, faces: Faces, n_faces: int) -> tuple[Vertices, 
     cells = np.round(vertices / WELD).astype(int)
     _, first, index = np.unique(cells, axis=0, return_index=True, return_inverse=True)
     faces = index.reshape(-1)[faces]
-    flat = (faces == np.roll(faces, 1, axis=1)).any(1)
-    return fast_simplification.simplify(vertices[first], faces[~flat], target_count=n_faces)
+    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
+    if len(faces) <= n_faces:
+        return vertices[first], faces
+    return fast_simplification.simplify(vertices[first], faces, target_count=n_faces)
 
 
 def convex_hull(
