@@ -131,9 +131,6 @@ def _aim_front(spec: mujoco.MjSpec, graph: SceneGraph, task: Task) -> None:
     """Turn the scene's front camera to the task's view, in place."""
     R = graph.camera.T_world_camera[:3, :3] @ task.front.R_camera_front @ OPENGL_FROM_OPENCV
     camera = spec.camera("front")
-    camera.pos = graph.camera.T_world_camera[:3, 3]
     camera.quat = pose.matrix_to_quat(R)
     camera.fovy = np.rad2deg(task.front.fovy)
     camera.resolution = [1, 1]
-    camera.focal_length, camera.sensor_size = [0, 0], [0, 0]
-    camera.focal_pixel, camera.principal_pixel = [0, 0], [0, 0]

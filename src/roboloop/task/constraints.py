@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from roboloop.errors import RoboloopError
 
-Array = np.ndarray
+Array = np.ndarray | np.floating
+"""Numbers or points; numpy turns arrays without axes into scalars."""
 
 _FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {
     "norm": (1, lambda v: np.linalg.norm(v, axis=-1)),
@@ -55,7 +56,7 @@ class Constraint:
         """By how much the comparison fails, in the units of its sides; negative is slack."""
         left = _evaluate(self._tree.left, values)
         right = _evaluate(self._tree.comparators[0], values)
-        return left - right if isinstance(self._tree.ops[0], ast.Lt) else right - left
+        return np.asarray(left - right if isinstance(self._tree.ops[0], ast.Lt) else right - left)
 
     def names(self) -> tuple[set[str], set[str]]:
         """The `role.keypoint` and the `role.joint` names that it reads."""
