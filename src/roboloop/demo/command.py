@@ -16,7 +16,7 @@ from roboloop.demo.planner import Planner
 from roboloop.errors import RoboloopError
 from roboloop.interval import percent
 from roboloop.run import CommonFlags, Run
-from roboloop.scene.folder import list_cousins
+from roboloop.scene.collection import list_cousins
 from roboloop.task.spec import read_task
 
 STAGE = 2

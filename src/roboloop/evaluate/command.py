@@ -19,7 +19,7 @@ from roboloop.interval import percent, wilson
 from roboloop.policy.load import load_policy
 from roboloop.render import Renderer
 from roboloop.run import CommonFlags, Run, atomic_path, write_bytes_atomic, write_json
-from roboloop.scene.folder import list_cousins
+from roboloop.scene.collection import HELD_OUT, list_cousins
 from roboloop.task.spec import read_task
 
 STAGE = 5
@@ -29,8 +29,7 @@ CHUNK = 25
 N_ROLLOUTS = {"tiny": 4, "small": 100, "full": 500}
 EXPERT = "planner"
 """The row of the scripted planner, which sees the simulator's state."""
-HELD_OUT = "held_out"
-"""Folder of the cousins that nothing before this stage has seen."""
+
 FILM_PX, FILM_STRIDE, FILM_HZ = 240, 2, 10
 
 

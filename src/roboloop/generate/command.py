@@ -19,7 +19,7 @@ from roboloop.generate.segments import Segment, Transformer, cut
 from roboloop.interval import percent
 from roboloop.render import render_episode
 from roboloop.run import CommonFlags, Run
-from roboloop.scene.folder import list_cousins
+from roboloop.scene.collection import list_cousins
 from roboloop.task.spec import read_task
 
 STAGE = 3

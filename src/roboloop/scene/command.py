@@ -1,0 +1,124 @@
+"""`roboloop scene`: a capture -> its twin and its cousins in simulation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tyro.conf import Positional
+
+from roboloop import console
+from roboloop.errors import RoboloopError
+from roboloop.jobs import map_jobs
+from roboloop.run import CommonFlags, Interruptible, Run, atomic_path
+from roboloop.scene.capture import Capture, read_capture
+from roboloop.scene.collection import COUSINS, HELD_OUT, TWIN, list_cousins
+from roboloop.scene.cousins import sample_cousin, settle
+from roboloop.scene.folder import read_scene, write_scene
+from roboloop.scene.perceive import perceive
+from roboloop.scene.preview import contact_sheet, preview
+from roboloop.scene.score import score
+
+STAGE = 1
+"""Number of this stage in the seeds of everything random."""
+N_COUSINS = {"tiny": 4, "small": 150, "full": 1000}
+N_HELD_OUT = {"tiny": 2, "small": 50, "full": 100}
+N_SHOWN = 11
+"""Cousins on the contact sheet."""
+
+
+@dataclass(frozen=True)
+class Config(CommonFlags):
+    """Rebuild a captured scene in simulation, with cousins of other shapes, colours and poses."""
+
+    capture: Positional[Path]
+    """Folder with rgb.png, depth_mm.png and camera.json."""
+    cousins: int | None = None
+    """Cousins to learn from; by scale 4, 150 or 1000."""
+    held_out: int | None = None
+    """Cousins that only evaluation uses; by scale 2, 50 or 100."""
+
+
+def run(config: Config) -> None:
+    """Write OUT/twin, OUT/cousins, OUT/held_out and OUT/contact_sheet.png."""
+    if config.out is None:
+        raise RoboloopError("no place to write the scene", "give --out FOLDER")
+    out = config.out
+    counts = {
+        COUSINS: N_COUSINS[config.scale] if config.cousins is None else config.cousins,
+        HELD_OUT: N_HELD_OUT[config.scale] if config.held_out is None else config.held_out,
+    }
+    capture = read_capture(config.capture)
+    with Run.open(out, "scene", config, config.seed, config.overwrite) as record:
+        if not record.finished:
+            _write_twin(capture, out)
+            for which, n in counts.items():
+                _write_cousins(out, which, n, config)
+            _write_sheet(capture, out)
+            objects = {o.name: o.category for o in read_scene(out / TWIN).objects}
+            record.finish(objects=len(objects), **counts)
+            console.summary(
+                found=", ".join(f"{n} ({c})" if n != c else n for n, c in objects.items()),
+                wrote=f"{out}   twin, {counts[COUSINS]} cousins, {counts[HELD_OUT]} held out",
+                next=f'roboloop task {out / TWIN} "put A on B" --out TASK',
+            )
+    console.emit(out)
+
+
+def _write_twin(capture: Capture, out: Path) -> None:
+    if (out / TWIN).exists():
+        return
+    twin = settle(perceive(capture))
+    _write_image(Image.fromarray(capture.rgb), out / "capture.png")
+    write_scene(twin, out / TWIN)
+    _write_image(preview(twin), out / TWIN / "preview.png")
+
+
+def _write_cousins(out: Path, which: str, n: int, config: Config) -> None:
+    missing = [i for i in range(n) if not (out / which / f"{i:04d}").exists()]
+    work = partial(_write_cousin, out, which, config.seed)
+    with Interruptible() as stop, console.Progress(which, n) as progress:
+        for done, _ in enumerate(map_jobs(work, missing, config.workers), n - len(missing) + 1):
+            progress.update(done)
+            if stop.requested:
+                break
+
+
+def _write_cousin(out: Path, which: str, seed: int, index: int) -> None:
+    group = (COUSINS, HELD_OUT).index(which)
+    twin = read_scene(out / TWIN)
+    cousin = sample_cousin(twin, np.random.SeedSequence([seed, STAGE, group, index]))
+    write_scene(cousin, out / which / f"{index:04d}")
+
+
+def _write_sheet(capture: Capture, out: Path) -> None:
+    shown = list_cousins(out)[:N_SHOWN] if (out / COUSINS).exists() else []
+    cousins = [read_scene(folder) for folder in shown]
+    sheet = contact_sheet(capture.rgb, read_scene(out / TWIN), cousins)
+    _write_image(sheet, out / "contact_sheet.png")
+
+
+def _write_image(image: Image.Image, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+@dataclass(frozen=True)
+class ScoreConfig(CommonFlags):
+    """Compare a scene with the ground truth of its capture."""
+
+    scene: Positional[Path]
+    """The folder that `roboloop scene` wrote, or one scene folder."""
+    capture: Positional[Path]
+    """The capture, with truth.json."""
+
+
+def run_score(config: ScoreConfig) -> None:
+    """Write the scores to stdout as JSON."""
+    twin = config.scene / TWIN
+    console.emit(score(twin if twin.exists() else config.scene, config.capture))
+
+
+SUBCOMMANDS: dict[str, tuple[type, Callable[..., None]]] = {"score": (ScoreConfig, run_score)}
