@@ -16,8 +16,8 @@ install: .venv/robots  ## a virtual environment with everything, in .venv
 	@extra=$$($(PYTHON) -c "from urllib.request import urlopen as u; \
 	    u('$(TORCH_CPU)/torch/', timeout=5); print('--extra-index-url $(TORCH_CPU)')" \
 	    2>/dev/null || true); \
-	    $(BIN)/pip install -q $$extra 'torch==2.13.*'
-	@$(BIN)/pip install -q -e '.[dev]'
+	    $(BIN)/pip install -qq $$extra 'torch==2.13.*'
+	@$(BIN)/pip install -qq -e '.[dev]'
 	@touch $@
 
 .venv/robots: .venv/packages src/roboloop/assets.py src/roboloop/lod.py

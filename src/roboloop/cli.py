@@ -147,7 +147,8 @@ def _parse(program: str, kind: type, args: list[str], related: list[str]) -> Any
     text = kind.__doc__ or ""
     if related and program not in related:
         text += f"\n\nSee also: {', '.join(related)}"
-    marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
+    conf = tyro.conf
+    marks = (conf.FlagCreatePairsOff, conf.PositionalMetavarFromFieldName, conf.DisallowNone)
     return tyro.cli(kind, prog=program, description=text, args=args, config=marks)
 
 

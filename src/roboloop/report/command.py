@@ -1,6 +1,6 @@
 """`roboloop report RUN`: write the web page of a run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -8,16 +8,16 @@ from tyro.conf import Positional
 from roboloop import console
 from roboloop.report.gather import gather
 from roboloop.report.page import render_page
-from roboloop.run import OutputFlags, write_bytes_atomic
+from roboloop.run import CommonFlags, write_bytes_atomic
 
 
 @dataclass(frozen=True)
-class Config(OutputFlags):
+class Config(CommonFlags):
     """Make one self-contained web page from a run's folders."""
 
     folder: Positional[Path]
     """What `roboloop run` wrote; stages that are missing are named on the page."""
-    out: Path | None = None
+    out: Path | None = field(default=None, kw_only=True)
     """File to write; `report.html` in the folder if not given."""
 
 
