@@ -106,19 +106,21 @@ def _carcass_keypoints(carcass: Vector, p: np.ndarray) -> dict[str, Vector]:
 # --- microwave ---
 
 
-def _door_points(carcass: Vector, params: Params) -> np.ndarray:
-    """Corners (x, y) of the closed door and its handle from the hinge, hinge at +y."""
-    w, t = carcass[1], params["board"]
-    bar = -(w - params["handle_edge"])
-    r, x = params["handle_thickness"] / 2, t + params["handle_out"]
-    return np.array([(0, 0), (t, 0), (0, -w), (t, -w), (x, bar - r), (x, bar + r)])
+def _bar_xy(carcass: Vector, params: Params) -> tuple[float, float]:
+    """Where the bar of the closed door is from the hinge, when the hinge is at +y."""
+    x = params["board"] + params["handle_out"] - params["handle_thickness"] / 2
+    return x, params["handle_edge"] - carcass[1]
 
 
 def _microwave_box(carcass: Vector, params: Params, joints: Joints) -> tuple[Vector, Vector]:
-    d, w, h = carcass
+    (d, w, h), t, r = carcass, params["board"], params["handle_thickness"] / 2
     c, s = np.cos(joints[0].value), np.sin(joints[0].value)
-    door = _door_points(carcass, params) @ np.array([[c, s], [-s, c]]) + (d / 2, w / 2)
-    points = np.concatenate([door, [(-d / 2, -w / 2), (d / 2, w / 2)]]) * (1, params["hinge"])
+    door = np.array([(0, 0), (t, 0), (0, -w), (t, -w), _bar_xy(carcass, params)])
+    door = door @ np.array([[c, s], [-s, c]]) + (d / 2, w / 2)
+    points = np.concatenate(
+        [door, door[-1] - r, door[-1] + r, [-d / 2, -w / 2, d / 2, w / 2]], None
+    )
+    points = points.reshape(-1, 2) * (1, params["hinge"])
     low, high = points.min(0), points.max(0)
     return (low[0], low[1], -h / 2), (high[0], high[1], h / 2)
 
@@ -147,7 +149,8 @@ def _build_microwave(part: Part) -> None:
     door.box("window", (t, y + side * 0.06 * w, 0), window, "window", touches=False)
     r, out = obj.params["handle_thickness"] / 2, obj.params["handle_out"]
     half = obj.params["handle_length"] * h / 2
-    x, bar = t + out - r, -side * (w - obj.params["handle_edge"])
+    x, bar = _bar_xy((d, w, h), obj.params)
+    bar *= side
     door.rod("handle", (x, bar, r - half), (x, bar, half - r), r, "accent", 2000)
     for name, z in (("post_up", 0.85 * half), ("post_down", -0.85 * half)):
         door.box(name, (t + (out - r) / 2, bar, z), (out - r, 2 * r, 2 * r), "accent", 2000)
@@ -157,9 +160,8 @@ def _build_microwave(part: Part) -> None:
 def _microwave_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, Vector]:
     carcass, p = carcass_of(_microwave_box, size, params, joints)
     (d, w, h), t, side = carcass, params["board"], params["hinge"]
-    angle, r = joints[0].value, params["handle_thickness"] / 2
-    c, s = np.cos(angle), np.sin(angle)
-    x, y = t + params["handle_out"] - r, -(w - params["handle_edge"])
+    c, s = np.cos(joints[0].value), np.sin(joints[0].value)
+    x, y = _bar_xy(carcass, params)
     handle = p + np.array([d / 2 + c * x - s * y, side * (w / 2 + s * x + c * y), 0.0])
     return {
         **_carcass_keypoints(carcass, p),
@@ -198,7 +200,9 @@ def _build_stove(part: Part) -> None:
     neck_x = size[0] / 2 - reach + neck / 2
     part.box("neck", (neck_x, 0, z + unit / 2), (neck, 0.8 * r, unit), "main")
     part.hull("socket", circle(), [(r, r, 0), (r, r, unit)], "knob", (knob_x, 0, z))
-    knob = part.child("knob", (knob_x, 0, z + unit), (0, 0, 1), damping=0.01, frictionloss=0.02)
+    knob = part.child(
+        "knob", (knob_x, 0, z + unit), (0, 0, 1), damping=0.01, frictionloss=0.02, armature=0.001
+    )
     top = size[2] - unit
     knob.hull("disc", circle(), [(0.8 * r, 0.8 * r, 0), (0.7 * r, 0.7 * r, 0.25 * top)], "knob")
     knob.box("fin", (0, 0, top / 2), (1.3 * r, 0.014, top), "knob", 900)

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 import mujoco
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from roboloop import pose
-from roboloop.scene.families.shapes import Mesh, loft, moved
+from roboloop.scene.families.shapes import Levels, Mesh, Point, loft, moved
 from roboloop.scene.graph import Rgb, SceneObject
 
 VISUAL, COLLISION = 2, 3
@@ -18,11 +17,15 @@ _INERTIA = mujoco.mjtMeshInertia
 _GEOM = mujoco.mjtGeom
 
 
-def quat_of(R: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
+def _quat_of(R: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
     """Quaternion (wxyz) of one rotation matrix; a scene asks for hundreds."""
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, R.ravel())
     return quat
+
+
+def _unit(v: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    return v / np.linalg.norm(v, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Part:
             p = pose.transform(T_part_obj, np.asarray(self.obj.keypoints[key]))
             self.body.add_site(name=f"{self.obj.name}/{key}", pos=p, size=[0.004] * 3, group=4)
 
-    def child(self, joint: str, origin: ArrayLike, axis: ArrayLike, **dynamics: float) -> "Part":
+    def child(self, joint: str, origin: Point, axis: Point, **dynamics: float) -> "Part":
         """Add a moving body at its current joint value, with contacts to this body switched off.
 
         Args:
@@ -68,7 +71,7 @@ class Part:
         p = np.asarray(origin, float) + (move if slides else 0.0)
         R = np.eye(3) if slides else pose.rotvec_to_matrix(move)
         name = f"{self.obj.name}/{joint}"
-        body = self.body.add_body(name=name, pos=p, quat=quat_of(R))
+        body = self.body.add_body(name=name, pos=p, quat=_quat_of(R))
         kind = mujoco.mjtJoint.mjJNT_SLIDE if slides else mujoco.mjtJoint.mjJNT_HINGE
         body.add_joint(
             name=name, type=kind, axis=axis, range=j.range, limited=1, ref=j.value, **dynamics
@@ -80,15 +83,15 @@ class Part:
     def box(
         self,
         name: str,
-        center: ArrayLike,
-        size: ArrayLike,
+        center: Point,
+        size: Point,
         color: str | Rgb | None = None,
         density: float = 0.0,
         touches: bool = True,
         R: Float[np.ndarray, "3 3"] | None = None,
     ) -> None:
         """Add a box of full extents `size`; without colour it only collides."""
-        quat = (1.0, 0.0, 0.0, 0.0) if R is None else quat_of(R)
+        quat = (1.0, 0.0, 0.0, 0.0) if R is None else _quat_of(R)
         half = np.asarray(size, float) / 2
         self._geom(
             name, _GEOM.mjGEOM_BOX, color, density, touches, pos=center, size=half, quat=quat
@@ -97,8 +100,8 @@ class Part:
     def rod(
         self,
         name: str,
-        start: ArrayLike,
-        end: ArrayLike,
+        start: Point,
+        end: Point,
         radius: float,
         color: str | Rgb | None = None,
         density: float = 0.0,
@@ -124,9 +127,9 @@ class Part:
         self,
         name: str,
         section: Float[np.ndarray, "n 2"],
-        levels: ArrayLike,
+        levels: Levels,
         color: str | Rgb | None = None,
-        offset: ArrayLike = (0.0, 0.0, 0.0),
+        offset: Point = (0.0, 0.0, 0.0),
         density: float = 0.0,
     ) -> None:
         """Add a convex solid through a section at every level; without colour it only collides."""
@@ -142,18 +145,17 @@ class Part:
         thickness: float,
     ) -> None:
         """Add a ring of collision boxes between two loops of corners on the outside of a vessel."""
-        a0, b0, a1, b1 = lower, np.roll(lower, -1, 0), upper, np.roll(upper, -1, 0)
-        for i, (p0, q0, p1, q1) in enumerate(zip(a0, b0, a1, b1, strict=True)):
-            tangent = (q1 - p1) / np.linalg.norm(q1 - p1)
-            foot, head = (p0 + q0) / 2, (p1 + q1) / 2
-            inward = np.cross(head - foot, tangent)
-            inward /= np.linalg.norm(inward)
-            up = np.cross(tangent, inward)
-            length = (head - foot) @ up
-            width = float(max(np.linalg.norm(q1 - p1), np.linalg.norm(q0 - p0)))
-            center = (foot + head + thickness * inward) / 2
-            R = np.stack([tangent, inward, up], -1)
-            self.box(f"{name}{i}", center, (width, thickness, length), R=R)
+        edge, lower_edge = (np.roll(loop, -1, 0) - loop for loop in (upper, lower))
+        foot, head = lower + lower_edge / 2, upper + edge / 2
+        width = np.maximum(np.linalg.norm(edge, axis=1), np.linalg.norm(lower_edge, axis=1))
+        tangent = _unit(edge)
+        inward = _unit(np.cross(head - foot, tangent))
+        up = np.cross(tangent, inward)
+        length = np.sum((head - foot) * up, axis=1)
+        center = (foot + head + thickness * inward) / 2
+        Rs = np.stack([tangent, inward, up], -1)
+        for i, R in enumerate(Rs):
+            self.box(f"{name}{i}", center[i], (width[i], thickness, length[i]), R=R)
 
     def _asset(self, name: str, mesh: Mesh, inertia: mujoco.mjtMeshInertia) -> str:
         asset = f"{self.obj.name}/{self.prefix}{name}"

@@ -5,12 +5,16 @@ A *section* is a closed horizontal outline of half extent 1, counter-clockwise. 
 a hollow vessel is a list that goes up outside and comes down inside.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
 
+Point = Sequence[float] | np.ndarray
+"""x, y, z."""
+Levels = Sequence[Point] | np.ndarray
+"""Rows of half_x, half_y, z."""
 SEGMENTS = 16
 """Corners of a round section: wall boxes of a hollow vessel, sides of a hull."""
 
@@ -61,12 +65,12 @@ def skin(loops: Float[np.ndarray, "k n 3"], capped: bool = True) -> Mesh:
     return Mesh(vertices, faces)
 
 
-def loft(section: Float[np.ndarray, "n 2"], levels: ArrayLike, capped: bool = True) -> Mesh:
+def loft(section: Float[np.ndarray, "n 2"], levels: Levels, capped: bool = True) -> Mesh:
     """Mesh through a section at every level."""
     return skin(rings(section, np.asarray(levels, float)), capped)
 
 
-def moved(mesh: Mesh, offset: ArrayLike) -> Mesh:
+def moved(mesh: Mesh, offset: Point) -> Mesh:
     """Shift a mesh."""
     return Mesh(mesh.vertices + np.asarray(offset, float), mesh.faces)
 
