@@ -117,6 +117,27 @@ def test_full_disk_names_the_file(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_a_full_tmpfs_exits_2_and_keeps_finished_files(tmp_path):
+    code = (
+        "import sys; from roboloop.cli import COMMANDS, CommandInfo, main\n"
+        "from roboloop.run import OutputFlags, write_bytes_atomic\n"
+        "toy = type(sys)('roboloop.toy'); toy.Config = OutputFlags\n"
+        "toy.run = lambda _: [write_bytes_atomic(f'{i}.bin', bytes(30000)) for i in (0, 1, 2)]\n"
+        "sys.modules['roboloop.toy'] = toy; COMMANDS['toy'] = CommandInfo('toy', '')\n"
+        "code = main(['toy']); import os; print(code, sorted(os.listdir()))"
+    )
+    script = 'mount -t tmpfs -o size=64k none "$1" && cd "$1" && exec "$2" -c "$3"'
+    line = ["unshare", "-rm", "sh", "-c", script, "sh", str(tmp_path), sys.executable, code]
+    source = str(Path(console.__file__).parents[1])  # a relative PYTHONPATH would be lost by cd
+    environment = os.environ | {"PYTHONPATH": source}
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("may not mount a tmpfs here")
+    assert done.stdout == "2 ['0.bin', '1.bin']\n"
+    assert done.stderr.startswith("error: the disk is full: stopped after ")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("text", ['{"a": 1', '{"a": NaN}', ""])
 def test_broken_json_is_named(tmp_path, text):
     (tmp_path / "task.json").write_text(text)
@@ -143,6 +164,19 @@ def test_run_resumes_and_adds_up_cost(tmp_path):
     assert manifest["cost"]["cpu_s"] >= 100.0
     assert manifest["cost"]["wall_s"] >= 200.0
     assert Run.open(folder, "demo", again, seed=0).finished
+
+
+def test_run_removes_what_a_killed_run_left(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.tmp-7-manifest.json").write_text("{")
+    with Run.open(tmp_path / "out", "demo", Config(), seed=0):
+        pass
+    (tmp_path / "out/data").mkdir()
+    (tmp_path / "out/data/.tmp-7-a.mp4").write_text("half")
+    with Run.open(tmp_path / "out", "demo", Config(), seed=0):
+        pass
+    files = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {"manifest.json"}
 
 
 def test_run_refuses_another_config(tmp_path):

@@ -25,6 +25,8 @@ from roboloop.record import to_plain
 
 MANIFEST = "manifest.json"
 Scale = Literal["tiny", "small", "full"]
+_TEMPORARY = ".tmp-"
+"""How the names of files begin that are not whole yet."""
 _PINNED = ("mujoco", "numpy", "torch")
 """Packages whose version can change results, recorded in every manifest."""
 
@@ -70,7 +72,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
@@ -132,9 +134,8 @@ def command_line(stage: str, config: Any) -> str:
         if value == default or field.name in ("overwrite", "json", "quiet", "debug"):
             continue
         texts = [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
-        if any(
-            str(mark) == "Positional" for mark in getattr(hints[field.name], "__metadata__", ())
-        ):
+        marks = getattr(hints[field.name], "__metadata__", ())
+        if any(str(mark) == "Positional" for mark in marks):
             words += texts
         elif isinstance(value, bool):
             flags += [f"--{name}" if value else f"--no-{name}"]
@@ -175,13 +176,14 @@ class Run:
         if folder.is_file():
             raise RoboloopError("the output folder is a file", "give another --out", folder)
         file = folder / MANIFEST
-        foreign = folder.is_dir() and not file.exists() and any(folder.iterdir())
-        if foreign:
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if MANIFEST not in names and not all(name.startswith(_TEMPORARY) for name in names):
             raise RoboloopError(
                 "the output folder holds files that no run made", "give another --out", folder
             )
-        if overwrite and folder.is_dir():
+        if overwrite and names:
             shutil.rmtree(folder)
+        _remove_leftovers(folder)
         manifest = {"stage": stage, "status": "running", "seed": seed}
         manifest |= {"command": command_line(stage, config), "config": plain}
         manifest |= {"versions": _versions(), "figures": {}}
@@ -228,10 +230,16 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and self.folder.is_dir():
+        if error is not None and not self.finished:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            with contextlib.suppress(RoboloopError):  # a full disk: the first error matters
+            with contextlib.suppress(RoboloopError):  # on a full disk the first error matters
                 self._write(status, {})
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of a run that was killed while it wrote."""
+    for path in list(folder.rglob(f"{_TEMPORARY}*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _versions() -> dict[str, str]:
