@@ -5,6 +5,7 @@ included. What never moves is its *carcass*; `carcass_of` finds it in the box.
 """
 
 import numpy as np
+from jaxtyping import Float
 
 from roboloop.scene.families.base import Family, Joints, Param, Params, carcass_of
 from roboloop.scene.families.part import Part
@@ -15,6 +16,25 @@ from roboloop.scene.graph import Joint, Vector
 _GAP = 0.002  # around drawers and doors
 _BOARD = 0.006  # thickness of a drawer's boards
 _FRICTION = Param(0.5, (0.4, 0.65), "sliding friction coefficient")
+
+
+def _add_carcass(part: Part, extents: Vector, p: Float[np.ndarray, "3"]) -> None:
+    """A box of boards, open at the front."""
+    (d, w, h), t = extents, part.obj.params["board"]
+    for name, center, size in (
+        ("left", (0, w / 2 - t / 2, 0), (d, t, h)),
+        ("right", (0, t / 2 - w / 2, 0), (d, t, h)),
+        ("back", (t / 2 - d / 2, 0, 0), (t, w - 2 * t, h)),
+        ("roof", (0, 0, h / 2 - t / 2), (d, w - 2 * t, t)),
+        ("base", (0, 0, t / 2 - h / 2), (d, w - 2 * t, t)),
+    ):
+        part.box(name, p + center, size, "main")
+
+
+def _carcass_keypoints(carcass: Vector, p: Float[np.ndarray, "3"]) -> dict[str, Vector]:
+    x, y, z = (float(v) for v in p)
+    half = carcass[2] / 2
+    return {"center": (0.0, 0.0, 0.0), "top": (x, y, z + half), "bottom": (x, y, z - half)}
 
 
 # --- drawer cabinet ---
@@ -47,14 +67,7 @@ def _build_cabinet(part: Part) -> None:
     (d, w, h), p = carcass_of(_cabinet_box, obj.size, obj.params, obj.joints)
     t = obj.params["board"]
     heights, front = _drawer_heights((d, w, h), obj.params)
-    for name, center, size in (
-        ("left", (0, w / 2 - t / 2, 0), (d, t, h)),
-        ("right", (0, t / 2 - w / 2, 0), (d, t, h)),
-        ("back", (t / 2 - d / 2, 0, 0), (t, w - 2 * t, h)),
-        ("roof", (0, 0, h / 2 - t / 2), (d, w - 2 * t, t)),
-        ("base", (0, 0, t / 2 - h / 2), (d, w - 2 * t, t)),
-    ):
-        part.box(name, p + center, size, "main")
+    _add_carcass(part, (d, w, h), p)
     for i, z in enumerate(heights):
         axis = (1.0, 0.0, 0.0)
         origin = p + np.array([d / 2, 0.0, z])
@@ -97,12 +110,6 @@ def _cabinet_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str
     return points
 
 
-def _carcass_keypoints(carcass: Vector, p: np.ndarray) -> dict[str, Vector]:
-    x, y, z = (float(v) for v in p)
-    half = carcass[2] / 2
-    return {"center": (0.0, 0.0, 0.0), "top": (x, y, z + half), "bottom": (x, y, z - half)}
-
-
 # --- microwave ---
 
 
@@ -132,14 +139,7 @@ def _microwave_joints(size: Vector, params: Params) -> Joints:
 def _build_microwave(part: Part) -> None:
     obj, t = part.obj, part.obj.params["board"]
     (d, w, h), p = carcass_of(_microwave_box, obj.size, obj.params, obj.joints)
-    for name, center, size in (
-        ("left", (0, w / 2 - t / 2, 0), (d, t, h)),
-        ("right", (0, t / 2 - w / 2, 0), (d, t, h)),
-        ("back", (t / 2 - d / 2, 0, 0), (t, w - 2 * t, h)),
-        ("roof", (0, 0, h / 2 - t / 2), (d, w - 2 * t, t)),
-        ("base", (0, 0, t / 2 - h / 2), (d, w - 2 * t, t)),
-    ):
-        part.box(name, p + center, size, "main")
+    _add_carcass(part, (d, w, h), p)
     side = obj.params["hinge"]
     hinge = p + np.array([d / 2, side * w / 2, 0.0])
     door = part.child("door", hinge, (0, 0, side), damping=0.1, frictionloss=0.05)
