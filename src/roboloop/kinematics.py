@@ -1,0 +1,185 @@
+"""Forward and inverse kinematics of a serial arm, for a whole batch of configurations at once."""
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from jaxtyping import Bool, Float
+
+from roboloop import pose
+
+MAX_ITERATIONS = 60
+POSITION_TOLERANCE, ROTATION_TOLERANCE = 1e-5, 1e-4
+"""Where the iteration stops, m and rad."""
+DAMPING = 1e-5
+HOME_WEIGHT = 1e-3
+"""Pull towards home, against 1 for an error of `Weights`: it moves only what the task leaves free."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A serial chain of hinges from a base to the end effector.
+
+    The transform of joint i, with its fixed offset, is `M[i, 0] + sin(q) M[i, 1] + (1 - cos(q))
+    M[i, 2]`: Rodrigues' formula multiplied out.
+    """
+
+    M: Float[np.ndarray, "n 3 4 4"]
+    axis: Float[np.ndarray, "n 3"]
+    T_last_eef: Float[np.ndarray, "4 4"]
+    limits: Float[np.ndarray, "n 2"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Errors that count alike in inverse kinematics: smaller means more important."""
+
+    position: float = 0.002
+    """m."""
+    approach: float = 0.01
+    """Tilt of the approach axis, rad."""
+    closing: float = 0.01
+    """Turn of the closing axis about the approach axis, rad."""
+
+
+@dataclass(frozen=True)
+class IkResult:
+    """Solutions of inverse kinematics; the errors say how far each one misses."""
+
+    q: Float[np.ndarray, "B n"]
+    position_error: Float[np.ndarray, "B"]
+    """m."""
+    rotation_error: Float[np.ndarray, "B"]
+    """rad."""
+
+
+def read_chain(model: mujoco.MjModel, joints: tuple[str, ...], site: str) -> Chain:
+    """Read the chain of hinges that moves a site out of a model."""
+    body = int(model.site_bodyid[model.site(site).id])
+    path = [body]
+    while path[0]:
+        path.insert(0, int(model.body_parentid[path[0]]))
+    joint_of = {int(model.joint(name).bodyid[0]): model.joint(name) for name in joints}
+    T, M, axes = np.eye(4), [], []
+    for body in path:
+        T = T @ _transform(model.body_pos[body], model.body_quat[body])
+        if body in joint_of:
+            M.append(T @ _rodrigues_terms(joint_of[body].axis))
+            axes.append(joint_of[body].axis.copy())
+            T = np.eye(4)
+    T_last_eef = T @ _transform(model.site(site).pos, model.site(site).quat)
+    limits = np.array([model.joint(name).range for name in joints])
+    return Chain(np.stack(M), np.stack(axes), T_last_eef, limits)
+
+
+def _transform(p: Float[np.ndarray, "3"], quat: Float[np.ndarray, "4"]) -> np.ndarray:
+    return pose.from_parts(p, pose.quat_to_matrix(quat))
+
+
+def _rodrigues_terms(axis: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 4 4"]:
+    x, y, z = axis
+    K = np.zeros((4, 4))
+    K[:3, :3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]]
+    return np.stack([np.eye(4), K, K @ K])
+
+
+def joint_frames(chain: Chain, q: Float[np.ndarray, "B n"]) -> list[Float[np.ndarray, "B 4 4"]]:
+    """Return the pose of every joint's frame and, last, of the end effector, in the base frame."""
+    s, c = np.sin(q)[..., None, None], 1 - np.cos(q)[..., None, None]
+    steps = chain.M[:, 0] + s * chain.M[:, 1] + c * chain.M[:, 2]
+    frames = [steps[:, 0]]
+    for i in range(1, q.shape[1]):
+        frames.append(frames[-1] @ steps[:, i])
+    return [*frames, frames[-1] @ chain.T_last_eef]
+
+
+def solve(
+    chain: Chain,
+    T_base_eefs: Float[np.ndarray, "B 4 4"],
+    q_init: Float[np.ndarray, "B n"],
+    home: Float[np.ndarray, "n"],
+    weights: Weights,
+    restarts: int,
+) -> IkResult:
+    """Find joint positions within limits that bring the end effector to poses.
+
+    Every row starts from `q_init`; rows that miss start again, first from `home`, then from random
+    positions, and keep their best.
+    """
+    best = _descend(chain, T_base_eefs, np.clip(q_init, *chain.limits.T), home, weights)
+    rng = np.random.default_rng(0)
+    for attempt in range(restarts):
+        rows = np.flatnonzero(~_met(best))
+        if not rows.size:
+            break
+        start = rng.uniform(*chain.limits.T, size=(len(rows), len(home)))
+        start = np.broadcast_to(home, start.shape) if attempt == 0 else start
+        again = _descend(chain, T_base_eefs[rows], start, home, weights)
+        better = _cost(again, weights) < _cost(best, weights)[rows]
+        for old, new in zip(vars(best).values(), vars(again).values(), strict=True):
+            old[rows[better]] = new[better]
+    return best
+
+
+def _met(result: IkResult) -> Bool[np.ndarray, "B"]:
+    near = result.position_error < POSITION_TOLERANCE
+    return near & (result.rotation_error < ROTATION_TOLERANCE)
+
+
+def _cost(result: IkResult, weights: Weights) -> Float[np.ndarray, "B"]:
+    turn = result.rotation_error / weights.approach
+    return (result.position_error / weights.position) ** 2 + turn**2
+
+
+def _descend(
+    chain: Chain,
+    T_base_eefs: Float[np.ndarray, "B 4 4"],
+    q_start: Float[np.ndarray, "B n"],
+    home: Float[np.ndarray, "n"],
+    weights: Weights,
+) -> IkResult:
+    """Levenberg-Marquardt from a start; joints at a limit that would go beyond it are held.
+
+    Source: Sugihara, "Solvability-Unconcerned Inverse Kinematics by the Levenberg-Marquardt
+    Method", IEEE T-RO 27(5), 2011, eq. 16: the damping is the remaining error.
+    """
+    q = np.array(q_start)
+    low, high = chain.limits.T
+    W = np.array([weights.position] * 3 + [weights.approach] * 2 + [weights.closing]) ** -2.0
+    rows = np.arange(len(q))
+    position_error, rotation_error = np.zeros(len(q)), np.zeros(len(q))
+    for iteration in range(MAX_ITERATIONS):
+        error, J = _error_and_jacobian(chain, T_base_eefs[rows], q[rows])
+        position_error[rows] = np.linalg.norm(error[:, :3], axis=1)
+        rotation_error[rows] = np.linalg.norm(error[:, 3:], axis=1)
+        if iteration == MAX_ITERATIONS - 1:
+            break
+        gradient = np.einsum("bij,i,bi->bj", J, W, error) + HOME_WEIGHT * (home - q[rows])
+        held = ((q[rows] <= low) & (gradient < 0)) | ((q[rows] >= high) & (gradient > 0))
+        J[np.broadcast_to(held[:, None], J.shape)] = 0.0
+        cost = 0.5 * np.einsum("bi,i,bi->b", error, W, error)
+        H = np.einsum("bij,i,bik->bjk", J, W, J)
+        diagonal = np.arange(H.shape[1])
+        H[:, diagonal, diagonal] += (cost + DAMPING + HOME_WEIGHT)[:, None]
+        step = np.where(held, 0.0, np.linalg.solve(H, gradient[..., None])[..., 0])
+        q[rows] = np.clip(q[rows] + step, low, high)
+        moving = np.abs(step).max(1) > 1e-4
+        rows = rows[moving]
+        if not rows.size:
+            break
+    return IkResult(q, position_error, rotation_error)
+
+
+def _error_and_jacobian(
+    chain: Chain, T_target: Float[np.ndarray, "B 4 4"], q: Float[np.ndarray, "B n"]
+) -> tuple[Float[np.ndarray, "B 6"], Float[np.ndarray, "B 6 n"]]:
+    """What is missing to the target (m, then rad) and how joints change it, in the eef frame."""
+    *frames, T_eef = joint_frames(chain, q)
+    T = np.stack(frames, 1)
+    R_eef_base = np.swapaxes(T_eef[:, :3, :3], 1, 2)
+    axes = np.einsum("bnij,nj->bni", T[..., :3, :3], chain.axis)
+    arms = T_eef[:, None, :3, 3] - T[..., :3, 3]
+    J = np.concatenate([np.cross(axes, arms) @ T_eef[:, :3, :3], axes @ T_eef[:, :3, :3]], -1)
+    p = (R_eef_base @ (T_target[:, :3, 3] - T_eef[:, :3, 3])[..., None])[..., 0]
+    turn = pose.matrix_to_rotvec(R_eef_base @ T_target[:, :3, :3])
+    return np.concatenate([p, turn], 1), np.swapaxes(J, 1, 2)
