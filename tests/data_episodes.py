@@ -8,7 +8,7 @@ import numpy as np
 from roboloop.data.episode import Episode
 from roboloop.data.layout import DatasetInfo, Limits
 from roboloop.data.shard import write_shard
-from roboloop.data.writer import finish_dataset
+from roboloop.data.writer import DEFAULT_LIMITS, finish_dataset
 
 STATE_NAMES = ("shoulder", "elbow", "finger")
 ACTION_NAMES = ("shoulder", "gripper")
@@ -41,12 +41,14 @@ def make_episode(
     return Episode(**(values | fields))
 
 
-def finish(folder: Path, limits: Limits = Limits()) -> DatasetInfo:  # noqa: B008
+def finish(folder: Path, limits: Limits = DEFAULT_LIMITS) -> DatasetInfo:
     """Finish a dataset of such episodes."""
     return finish_dataset(folder, STATE_NAMES, ACTION_NAMES, limits=limits)
 
 
-def make_dataset(folder: Path, episodes: Iterable[Episode], limits: Limits = Limits()) -> Path:  # noqa: B008
+def make_dataset(
+    folder: Path, episodes: Iterable[Episode], limits: Limits = DEFAULT_LIMITS
+) -> Path:
     """Write a whole dataset."""
     for index, episode in enumerate(episodes):
         write_shard(folder, index, episode)

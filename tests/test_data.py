@@ -134,6 +134,13 @@ def test_episodes_that_disagree_are_refused(tmp_path, fields, message):
     assert len(list_shards(tmp_path)) == 2
 
 
+def test_damaged_shard_is_named(tmp_path):
+    path = write_shard(tmp_path, 0, make_episode(0))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RoboloopError, match="000000.parquet cannot be read"):
+        finish(tmp_path)
+
+
 def test_odd_frames_are_refused(tmp_path):
     with pytest.raises(RoboloopError, match="video frames of 17x16 px"):
         write_shard(tmp_path, 0, make_episode(0, size=(16, 17)))

@@ -36,7 +36,7 @@ class Limits:
     """Sizes at which files roll over."""
 
     data_mb: int = 100
-    """Of `data/` and `sim/`, uncompressed."""
+    """Of `data/` and of `sim/`."""
     video_mb: int = 200
 
 

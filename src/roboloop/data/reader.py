@@ -42,7 +42,8 @@ def read_info(folder: Path | str) -> DatasetInfo:
     tasks = read_parquet(folder / TASKS)
     instruction = next((name for name in tasks.column_names if name != "task_index"), None)
     if instruction is None or "task_index" not in tasks.column_names:
-        raise RoboloopError(f"columns {tasks.column_names}, wanted task and task_index", None, path)
+        problem = f"columns {tasks.column_names}, wanted task and task_index"
+        raise RoboloopError(problem, None, folder / TASKS)
     tasks = tasks.sort_by("task_index").column(instruction).to_pylist()
     try:
         features = plain["features"]

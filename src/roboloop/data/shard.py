@@ -4,7 +4,6 @@ The bytes depend on the episode only. Columns are the fields of `Episode`, array
 camera `front` has `front.video` (mp4), `front.size` (height, width) and `front.histogram`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,25 +52,29 @@ def list_shards(folder: Path | str) -> dict[int, Path]:
     return {int(path.stem): path for path in paths}
 
 
-def read_row(path: Path, columns: Sequence[str] | None = None) -> dict[str, Any]:
-    """Read a shard, or some of its columns; arrays have their shapes."""
-    return unflatten(read_parquet(path, columns))
+def read_shard(path: Path) -> dict[str, Any]:
+    """Read a shard without the simulator's arrays."""
+    table = read_parquet(path)
+    return unflatten(table.drop_columns(list(SIM_ARRAYS)))
+
+
+def read_video(path: Path, camera: str) -> bytes:
+    """Read the mp4 file of a camera from a shard."""
+    column = f"{camera}.video"
+    return read_parquet(path, [column]).column(column)[0].as_py()
 
 
 def unflatten(table: pa.Table) -> dict[str, Any]:
-    """Turn a table of one row into Python values and arrays in their shapes."""
-    row = {}
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        is_array = name in (*VECTORS, *SIM_ARRAYS)
-        row[name] = column.flatten().to_numpy() if is_array else column[0].as_py()
-    n_steps = row.get("length", 0)
-    for name in row.keys() & {*VECTORS, "sim_states"}:
-        n_rows = n_steps + (name == "sim_states")
-        row[name] = row[name].reshape(n_rows, row[name].size // n_rows)
+    """Turn a table of one row into Python values, and arrays in their shapes."""
+    arrays = {*VECTORS, *SIM_ARRAYS} & set(table.column_names)
+    row = {n: table.column(n)[0].as_py() for n in table.column_names if n not in arrays}
+    for name in arrays:
+        flat = table.column(name).combine_chunks().flatten().to_numpy()
+        n_rows = row["length"] + (name == "sim_states")
+        row[name] = flat.reshape(n_rows, flat.size // n_rows)
     if "object_poses" in row:
-        flat = row["object_poses"]
-        row["object_poses"] = flat.reshape(n_steps, flat.size // (7 * n_steps), 7)
+        n_steps, n_columns = row["object_poses"].shape
+        row["object_poses"] = row["object_poses"].reshape(n_steps, n_columns // 7, 7)
     return row
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from roboloop.data import layout, shard
 from roboloop.data.stats import Stats, image_stats, vector_stats
@@ -50,9 +49,8 @@ class Source:
 
 def read_source(path: Path, episode: int, first: int, tasks: dict[str, int]) -> Source:
     """Read a shard; a task that is new gets the next index in `tasks`, in place."""
-    names = pq.read_schema(path).names
-    cameras = sorted(name.removesuffix(".video") for name in names if name.endswith(".video"))
-    row = shard.read_row(path, [n for n in names if n not in shard.SIM_ARRAYS])
+    row = shard.read_shard(path)
+    cameras = sorted(name.removesuffix(".video") for name in row if name.endswith(".video"))
     n_steps = row["length"]
     steps = np.arange(n_steps)
     columns = {
@@ -87,13 +85,10 @@ def check_alike(
         "state dimensions": (source.columns["observation.state"].shape[1], len(state_names)),
         "action dimensions": (source.columns["action"].shape[1], len(action_names)),
     }
-    wrong = [
-        f"{name}: {have}, wanted {want}" for name, (have, want) in facts.items() if have != want
-    ]
+    wrong = [f"{fact}: {a}, wanted {b}" for fact, (a, b) in facts.items() if a != b]
     if wrong:
-        raise RoboloopError(
-            "episodes of one dataset disagree: " + "; ".join(wrong), None, source.path
-        )
+        problem = f"episodes of one dataset disagree: {'; '.join(wrong)}"
+        raise RoboloopError(problem, None, source.path)
 
 
 def frame_table(columns: dict[str, Array]) -> pa.Table:

@@ -104,7 +104,8 @@ def _write_data(folder: Path, sources: list[Source], limits: Limits) -> list[Pla
 
 def _write_sim(folder: Path, sources: list[Source], limits: Limits) -> list[Place]:
     """Write the simulator side-car: the shards' rows, bit for bit."""
-    places = assign_files([source.path.stat().st_size for source in sources], limits.data_mb)
+    sizes = [source.path.stat().st_size for source in sources]  # frames counted too
+    places = assign_files(sizes, limits.data_mb)
     for place, members in by_file(places, sources):
         rows = (read_parquet(source.path, shard.SIM) for source in members)
         write_parquet(_path(folder, layout.SIM, place), rows, split_bytes=shard.SIM_ARRAYS)
@@ -114,9 +115,8 @@ def _write_sim(folder: Path, sources: list[Source], limits: Limits) -> list[Plac
 def _write_videos(folder: Path, camera: str, sources: list[Source], limits: Limits) -> list[Place]:
     """Join the videos of one camera."""
     places = assign_files([source.video_bytes[camera] for source in sources], limits.video_mb)
-    column = f"{camera}.video"
     for place, members in by_file(places, sources):
-        videos = (shard.read_row(source.path, [column])[column] for source in members)
+        videos = (shard.read_video(source.path, camera) for source in members)
         path = _path(folder, layout.VIDEO, place, layout.IMAGES + camera)
         with atomic_path(path) as temporary:
             video.join(videos, sources[0].row["fps"], temporary)
