@@ -44,7 +44,8 @@ def _raise(error):
 
 def test_command_runs_with_its_config(toy, capsys):
     assert main(["toy", "--n", "3"]) == 0
-    assert capsys.readouterr().out == "3\n"
+    assert main(["toy", "-n", "4"]) == 0
+    assert capsys.readouterr().out == "3\n4\n"
 
 
 def test_subcommand_comes_before_the_default(toy, capsys):

@@ -91,16 +91,16 @@ def make_run(folder: Path) -> Path:
     ]
     (folder / "train/curve.csv").write_text("\n".join(lines) + "\n1500,0.0")
     rows = [
-        ("act", 87, {"not placed": 9, "dropped": 4}),
+        ("policy", 87, {"not placed": 9, "dropped": 4}),
         ("planner", 96, {"unreachable": 4}),
-        ("nearest demonstration", 31, {"not placed": 52, "not grasped": 17}),
-        ("no-op", 0, {"not grasped": 100}),
+        ("replay", 31, {"not placed": 52, "not grasped": 17}),
+        ("noop", 0, {"not grasped": 100}),
     ]
     results = [
         {"policy": p, "n": 100, "successes": k, "interval": wilson(k, 100), "failures": why}
         for p, k, why in rows
     ]
-    results[0]["videos"] = {k: f"videos/act_{k}.mp4" for k in ("best", "median", "worst")}
+    results[0]["videos"] = {k: f"videos/policy_{k}.mp4" for k in ("best", "median", "worst")}
     write_json(folder / "evaluate/results.json", {"rows": results, "seed": 0})
     for file in results[0]["videos"].values():
         write_bytes_atomic(folder / "evaluate" / file, _film())

@@ -149,6 +149,7 @@ def _parse(program: str, kind: type, args: list[str], related: list[str]) -> Any
         text += f"\n\nSee also: {', '.join(related)}"
     conf = tyro.conf
     marks = (conf.FlagCreatePairsOff, conf.PositionalMetavarFromFieldName, conf.DisallowNone)
+    args = ["--n" if arg == "-n" else arg for arg in args]  # a count, everywhere
     return tyro.cli(kind, prog=program, description=text, args=args, config=marks)
 
 

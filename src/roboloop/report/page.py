@@ -15,6 +15,12 @@ from roboloop.report.gather import STAGES, Curve, Manifest, Row, RunRecord
 
 _CHARTS = {"loss": "loss", "success": "success", "error": "error"}
 """A column of the learning curve is drawn in the chart whose key its name contains."""
+_POLICIES = {
+    "policy": "trained policy",
+    "noop": "does nothing",
+    "replay": "nearest replay",
+}
+"""Rows of `results.json` by the names that a reader understands."""
 
 
 def render_page(record: RunRecord) -> str:
@@ -47,8 +53,8 @@ def _head(record: RunRecord, title: str) -> str:
             f"{row.successes} of {row.n} rollouts, 95 % interval {low:.0f} to {high:.0f} %"
             f"</span></p>"
         ]
-        known = ", ".join(f"{escape(other.policy)} {_rate(other)}" for other in others)
-        parts += [f'<p class="note">For reference: {known}.</p>'] if known else []
+        known = " · ".join(f"{escape(_policy(other))} {_rate(other)}" for other in others)
+        parts += [f'<p class="note">For reference: {known}</p>'] if known else []
         video = row.videos.get("best") or row.videos.get("median")
         parts = [f"<div>{''.join(parts)}</div>", _video(record, video, "", "autoplay")]
     return f'<header class="head">{"".join(parts)}</header>'
@@ -140,27 +146,31 @@ def _evaluate(record: RunRecord) -> str:
         for row in record.rows
     ]
     parts = [_table(("policy", "success", "of", axis), rows, "policies")]
-    parts += [
-        "<p class='note'>Dots are measured rates, bars their 95 % Wilson intervals. The first row "
-        "is the trained policy; it sees cameras and joints only.</p>"
-    ]
+    note = "Dots are measured rates, bars their 95 % Wilson intervals."
+    if record.rows[0].policy == "policy":
+        note += " The trained policy sees cameras and joints, the planner the simulator's state."
+    parts += [f'<p class="note">{note}</p>']
     for row in record.rows:
         films = [
-            _video(record, file, f"{row.policy}, {which}") for which, file in row.videos.items()
+            _video(record, file, f"{_policy(row)}, {which}") for which, file in row.videos.items()
         ]
         parts += [f'<div class="films">{"".join(films)}</div>'] if any(films) else []
     first = record.rows[0]
-    return "".join([*parts, _bars(f"Why {first.policy} failed", first.failures)])
+    return "".join([*parts, _bars(f"Why the {_policy(first)} failed", first.failures)])
 
 
 def _name(row: Row) -> str:
     failures = sorted(row.failures.items(), key=lambda item: -item[1])
     reasons = " · ".join(f"{reason} {n}" for reason, n in failures)
-    return f"{escape(row.policy)}<small>{escape(reasons)}</small>"
+    return f"{escape(_policy(row))}<small>{escape(reasons)}</small>"
+
+
+def _policy(row: Row) -> str:
+    return _POLICIES.get(row.policy, row.policy)
 
 
 def _rate(row: Row) -> str:
-    return f"{100 * row.successes / row.n:.0f} %" if row.n else "–"
+    return f"{100 * row.successes / row.n:.0f}\N{NO-BREAK SPACE}%" if row.n else "–"
 
 
 def _rate_and_interval(row: Row) -> str:
