@@ -1,0 +1,149 @@
+"""Physics: the only module that steps it. N simulations at once, each on its own model.
+
+An action is a row of position targets. Within its control step the servos' targets go linearly from
+the previous row to this one, so that 20 Hz actions make smooth motion. A state is MuJoCo's full
+integration state: state and actions together replay an episode bit for bit on the same machine.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+from jaxtyping import Bool, Float
+from mujoco.batch import Batch, SimulationError
+
+from roboloop.errors import RoboloopError
+
+CONTROL_DT = 0.05
+"""Duration of a control step, s."""
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What happened in N simulations over T control steps."""
+
+    states: Float[np.ndarray, "N T nstate"]
+    """Full states at the end of every control step; a failed simulation repeats its last good one."""
+    failed: Bool[np.ndarray, "N"]
+    """Simulations that diverged or ran out of memory: MuJoCo warned, or raised an error."""
+
+
+class Simulation:
+    """N simulations of models with the same layout, stepped together on threads.
+
+    Args:
+        models: One model a simulation.
+        n_threads: Threads; results do not depend on it.
+
+    Raises:
+        RoboloopError: The models differ in layout or step, or a control step is no whole number of
+            physics steps.
+    """
+
+    def __init__(self, models: Sequence[mujoco.MjModel], n_threads: int = 1) -> None:
+        first = models[0]
+        self.n_substeps = round(CONTROL_DT / first.opt.timestep)
+        for i, model in enumerate(models):
+            if abs(self.n_substeps * model.opt.timestep - CONTROL_DT) > 1e-9:
+                raise RoboloopError(
+                    f"model {i} has a physics step of {model.opt.timestep} s, which does not divide "
+                    f"a control step of {CONTROL_DT} s as in model 0"
+                )
+        self._batch = Batch(first, len(models), n_threads)
+        try:
+            self._batch.set_models(models)
+        except ValueError as error:
+            raise RoboloopError(f"the scenes cannot be simulated together: {error}") from error
+        self._ctrl = self._batch.bind("ctrl")
+        self._ramp = np.arange(1, self.n_substeps + 1)[:, None] / self.n_substeps
+
+    @property
+    def states(self) -> Float[np.ndarray, "N nstate"]:
+        """A copy of the full states now."""
+        return self._batch.state.copy()
+
+    def set_states(self, states: Float[np.ndarray, "N nstate"]) -> None:
+        """Go on from these states, in place."""
+        self._batch.state[:] = states
+
+    def reset(
+        self,
+        qpos: Float[np.ndarray, "N nq"] | None = None,
+        ctrl: Float[np.ndarray, "N nu"] | None = None,
+    ) -> None:
+        """Start at rest, in place.
+
+        Args:
+            qpos: Configurations; None is the models' own.
+            ctrl: Where the servos' targets are now; None for zeros.
+        """
+        self._batch.reset(stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        if qpos is not None:
+            self._batch.bind("qpos")[:] = qpos
+        if ctrl is not None:
+            self._ctrl[:] = ctrl
+
+    def step(self, ctrl: Float[np.ndarray, "N nu"]) -> Bool[np.ndarray, "N"]:
+        """Advance by one control step, in place, and return which simulations failed."""
+        return self.rollout(ctrl[:, None]).failed
+
+    def rollout(self, ctrl: Float[np.ndarray, "N T nu"]) -> Trajectory:
+        """Advance by T control steps, in place, and record the state after each.
+
+        Args:
+            ctrl: Targets that the servos have reached at the end of each control step.
+        """
+        n, n_steps, _ = ctrl.shape
+        states = np.empty((n, n_steps, self._batch.nstate))
+        failed = np.zeros(n, bool)
+        for t in range(n_steps):
+            before = self._ctrl[:, None].copy()
+            self._advance(before + self._ramp * (ctrl[:, t, None] - before), failed)
+            states[:, t] = self._batch.state
+        return Trajectory(states, failed)
+
+    def _advance(self, ramp: Float[np.ndarray, "N S nu"], failed: Bool[np.ndarray, "N"]) -> None:
+        """Run the substeps of one control step, in place; what fails keeps its state."""
+        before, warnings = self.states, self._batch.warning.copy()
+        alive = np.flatnonzero(~failed)
+        try:
+            self._batch.rollout(self.n_substeps, ramp[alive], record=(), ids=alive)
+        except SimulationError as error:
+            failed[error.ids] = True
+        failed |= (self._batch.warning != warnings).any((1, 2))
+        self._batch.state[failed] = before[failed]
+
+
+def qpos_of(
+    model: mujoco.MjModel, states: Float[np.ndarray, "*B nstate"]
+) -> Float[np.ndarray, "*B nq"]:
+    """Return the configurations in full states."""
+    start = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
+    return states[..., start : start + model.nq]
+
+
+@dataclass(frozen=True)
+class Kinematics:
+    """Where everything is, consistent with the states it was computed from."""
+
+    xpos: Float[np.ndarray, "B nbody 3"]
+    xquat: Float[np.ndarray, "B nbody 4"]
+    site_xpos: Float[np.ndarray, "B nsite 3"]
+
+
+def kinematics_of(model: mujoco.MjModel, states: Float[np.ndarray, "B nstate"]) -> Kinematics:
+    """Compute body and site positions of recorded states, without stepping.
+
+    Derived fields of MjData lag a substep behind the state after a step; these do not.
+    """
+    data = mujoco.MjData(model)
+    n = len(states)
+    xpos, xquat = np.empty((n, model.nbody, 3)), np.empty((n, model.nbody, 4))
+    site_xpos = np.empty((n, model.nsite, 3))
+    for i, qpos in enumerate(qpos_of(model, states)):
+        data.qpos[:] = qpos
+        mujoco.mj_kinematics(model, data)
+        xpos[i], xquat[i], site_xpos[i] = data.xpos, data.xquat, data.site_xpos
+    return Kinematics(xpos, xquat, site_xpos)
