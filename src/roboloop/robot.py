@@ -99,7 +99,7 @@ class Robot:
         return (gripper_qpos - self.gripper_closed) / (self.gripper_open - self.gripper_closed)
 
 
-_STS3215 = Servo(kp=40.0, kd=1.5, force=3.35, damping=0.6, armature=0.028, frictionloss=0.052)
+_STS3215 = Servo(kp=40.0, kd=0.9, force=3.35, damping=0.6, armature=0.028, frictionloss=0.052)
 """Damping, armature, friction and force as in the SO-101's MJCF; stiffer, for 20 Hz targets."""
 
 ROBOTS: Mapping[str, Robot] = {
@@ -108,9 +108,9 @@ ROBOTS: Mapping[str, Robot] = {
         arm_joints=tuple(f"joint{i}" for i in range(1, 8)),
         # force limits: Franka Emika, "Robot and interface specifications", joint torque limits
         arm_servos=(
-            *[Servo(kp=4500.0, kd=250.0, force=87.0, damping=1.0, armature=0.1)] * 2,
-            *[Servo(kp=3500.0, kd=180.0, force=87.0, damping=1.0, armature=0.1)] * 2,
-            *[Servo(kp=2000.0, kd=80.0, force=12.0, damping=1.0, armature=0.1)] * 3,
+            *[Servo(kp=4500.0, kd=180.0, force=87.0, damping=1.0, armature=0.1)] * 2,
+            *[Servo(kp=3500.0, kd=130.0, force=87.0, damping=1.0, armature=0.1)] * 2,
+            *[Servo(kp=2000.0, kd=65.0, force=12.0, damping=1.0, armature=0.1)] * 3,
         ),
         finger_joints=(("finger_joint1", 1.0), ("finger_joint2", -1.0)),
         gripper_servo=Servo(kp=4000.0, kd=100.0, force=60.0, damping=20.0, armature=0.2),
