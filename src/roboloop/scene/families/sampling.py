@@ -79,7 +79,7 @@ def sample_colors(colors: dict[str, Rgb], rng: np.random.Generator) -> dict[str,
     drawn: dict[Rgb, Rgb] = {}
     for rgb in colors.values():
         if rgb not in drawn:
-            drawn[rgb] = near_color(rgb, rng) if near else _any_color(rng)
+            drawn[rgb] = near_color(rgb, rng) if near else any_color(rng)
     return {key: drawn[rgb] for key, rgb in colors.items()}
 
 
@@ -91,7 +91,7 @@ def near_color(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     return colorsys.hsv_to_rgb(float(h), float(s), float(v))
 
 
-def _any_color(rng: np.random.Generator) -> Rgb:
+def any_color(rng: np.random.Generator) -> Rgb:
     """Any colour of household things: a third grey, black or white."""
     grey = rng.random() < 1 / 3
     saturation = rng.uniform(0.0, 0.12) if grey else rng.uniform(0.25, 0.9)

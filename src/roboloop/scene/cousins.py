@@ -1,0 +1,284 @@
+"""Digital cousins: scenes with the same objects and relations, and other everything else."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.errors import RoboloopError
+from roboloop.scene.families import FAMILIES, sample
+from roboloop.scene.families.sampling import any_color, near_color
+from roboloop.scene.graph import Camera, Rgb, SceneGraph, SceneObject, Support
+from roboloop.scene.settle import displacements, settle
+
+N_SCENE_TRIES = 60
+N_PLACE_TRIES = 60
+MAX_SETTLING = 0.015
+"""A cousin whose objects move farther (m) when they settle is drawn again."""
+MAX_TILT = np.deg2rad(5)
+GAP = 0.01
+"""Free space between objects, unless they are closer in the twin, m."""
+LIFT = 0.0005
+"""Objects start this far above what they stand on, m."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far cousins go from their twin; every value is the largest deviation to either side."""
+
+    xy: float = 0.06
+    """Small objects along x and y of the world, m."""
+    yaw: float = np.pi
+    """Turn of small objects, rad."""
+    furniture_xy: float = 0.03
+    furniture_yaw: float = np.deg2rad(10)
+    stacked_xy: float = 0.01
+    """Objects on or in another one, beside moving with it, m."""
+    camera_xyz: float = 0.02
+    camera_angle: float = np.deg2rad(2)
+
+
+def sample_cousins(
+    twin: SceneGraph, n: int, seed: int, spread: Spread | None = None
+) -> list[SceneGraph]:
+    """Sample settled cousins; cousin i depends on the twin, the seed and i only.
+
+    Raises:
+        RoboloopError: No cousin of the twin comes to rest.
+    """
+    spread = spread or Spread()
+    return [sample_cousin(twin, np.random.SeedSequence([seed, 1, i]), spread) for i in range(n)]
+
+
+def sample_cousin(
+    twin: SceneGraph, seed: np.random.SeedSequence, spread: Spread | None = None
+) -> SceneGraph:
+    """Sample one settled cousin: drawn again until everything fits and stays where it is.
+
+    Raises:
+        RoboloopError: None of many tries does.
+    """
+    rng = np.random.default_rng(seed)
+    problem = "there is no room for its objects"
+    for _ in range(N_SCENE_TRIES):
+        cousin = make_cousin(twin, rng, spread or Spread())
+        if cousin is None:
+            continue
+        try:
+            settled = settle(cousin)
+        except RoboloopError as error:
+            problem = error.problem
+            continue
+        moved = displacements(cousin, settled)
+        name, worst = max(moved.items(), key=lambda item: max(item[1]))
+        if all(m.distance < MAX_SETTLING and m.tilt < MAX_TILT for m in moved.values()):
+            return replace(settled, source=f"cousin of {twin.source}", seed=_number(seed))
+        problem = f"`{name}` moves {100 * worst.distance:.1f} cm by itself"
+    raise RoboloopError(
+        f"no cousin of the scene comes to rest in {N_SCENE_TRIES} tries; last: {problem}",
+        "is the twin itself at rest? look at its preview",
+    )
+
+
+def make_cousin(
+    twin: SceneGraph, rng: np.random.Generator, spread: Spread | None = None
+) -> SceneGraph | None:
+    """Draw a cousin without physics; None when its objects found no place.
+
+    Geometry, colours, poses, joint values (closed stays closed), table colour, background, light
+    and camera vary. What is on or in another object stays there; other things keep apart, on
+    the table and in view.
+    """
+    spread = spread or Spread()
+    camera = _shake_camera(twin.camera, rng, spread)
+    placed: dict[str, SceneObject] = {}
+    for obj in _targets_first(twin):
+        cousin = sample(obj, rng)
+        for _ in range(N_PLACE_TRIES):
+            candidate = replace(cousin, T_world_obj=_place(cousin, twin, placed, rng, spread))
+            if _fits(candidate, twin, placed, camera):
+                placed[obj.name] = candidate
+                break
+        else:
+            return None
+    near = rng.random() < 0.4
+    support = replace(twin.support, color=_table_color(twin.support, near, rng))
+    return replace(
+        twin,
+        objects=tuple(placed[obj.name] for obj in twin.objects),
+        support=support,
+        camera=camera,
+        background=near_color(twin.background, rng) if near else any_color(rng),
+        light_direction=(float(rng.uniform(-0.6, 0.6)), float(rng.uniform(-0.6, 0.6)), -1.0),
+        light_intensity=float(twin.light_intensity * rng.uniform(0.75, 1.2)),
+    )
+
+
+def _number(seed: np.random.SeedSequence) -> int:
+    """What `SceneGraph.seed` says of a seed: its last index."""
+    entropy = seed.entropy
+    return int(entropy) if isinstance(entropy, int) else int(list(entropy or [0])[-1])
+
+
+def _targets_first(graph: SceneGraph) -> list[SceneObject]:
+    """Objects in an order in which whatever an object stands on comes before it."""
+    ordered: list[SceneObject] = []
+    while len(ordered) < len(graph.objects):
+        done = {"support", *(o.name for o in ordered)}
+        ready = [
+            o
+            for o in graph.objects
+            if o.name not in done and all(r.target in done for r in o.relations)
+        ]
+        if not ready:
+            left = ", ".join(o.name for o in graph.objects if o.name not in done)
+            raise RoboloopError(f"objects stand on each other in a circle: {left}")
+        # furniture first: it has the least freedom
+        ordered += sorted(ready, key=lambda o: not FAMILIES[o.category].static)
+    return ordered
+
+
+def _carrier(obj: SceneObject) -> str | None:
+    """The object that `obj` is on or in, or None for the table."""
+    targets = [r.target for r in obj.relations if r.target != "support"]
+    return targets[0] if targets else None
+
+
+def _place(
+    cousin: SceneObject,
+    twin: SceneGraph,
+    placed: dict[str, SceneObject],
+    rng: np.random.Generator,
+    spread: Spread,
+) -> Float[np.ndarray, "4 4"]:
+    """Draw a pose for a cousin whose carrier, if any, has its place."""
+    old = twin.object(cousin.name)
+    static = FAMILIES[cousin.category].static
+    reach, turn = (spread.furniture_xy, spread.furniture_yaw) if static else (spread.xy, spread.yaw)
+    R_old = old.T_world_obj[:3, :3]
+    bottom_old = old.T_world_obj[2, 3] - _half_height(R_old, old)
+    R = pose.yaw_to_matrix(rng.uniform(-turn, turn)) @ R_old
+    carrier = _carrier(cousin)
+    if carrier is None:
+        xy = old.T_world_obj[:2, 3] + rng.uniform(-reach, reach, 2)
+        bottom = twin.support.T_world_support[2, 3]
+    else:
+        parent_old, parent = twin.object(carrier), placed[carrier]
+        key, offset = _nearest_surface(parent_old, old.T_world_obj[:2, 3], bottom_old)
+        scale = np.array(parent.size) / parent_old.size
+        offset = offset * np.array([*scale[:2], 1.0])
+        offset[:2] += rng.uniform(-spread.stacked_xy, spread.stacked_xy, 2)
+        p = pose.transform(parent.T_world_obj, np.array(parent.keypoints[key]) + offset)
+        xy, bottom = p[:2], p[2]
+        R = pose.yaw_to_matrix(pose.yaw_of(parent.T_world_obj)) @ R
+    height = bottom + _half_height(R, cousin) + (0.0 if static else LIFT)
+    return pose.from_parts(np.array([*xy, height]), R)
+
+
+def _nearest_surface(
+    parent: SceneObject, xy: Float[np.ndarray, "2"], bottom: float
+) -> tuple[str, Float[np.ndarray, "3"]]:
+    """The keypoint of `parent` nearest to the bottom of what it carries; the offset from it."""
+    foot = np.array([*xy, bottom])
+    p_foot = pose.transform(pose.inverse(parent.T_world_obj), foot)
+    surfaces = [k for k in parent.keypoints if k in ("top", "burner") or k.endswith("inside")]
+    key = min(surfaces, key=lambda k: float(np.linalg.norm(p_foot - parent.keypoints[k])))
+    offset = p_foot - parent.keypoints[key]
+    offset[2] = max(offset[2], 0.0)
+    return key, offset
+
+
+def _half_height(R: Float[np.ndarray, "3 3"], obj: SceneObject) -> float:
+    """Half of the vertical extent of an object's box, turned by R."""
+    return float(np.abs(R[2]) @ np.array(obj.size)) / 2
+
+
+def _fits(
+    obj: SceneObject, twin: SceneGraph, placed: dict[str, SceneObject], camera: Camera
+) -> bool:
+    """Whether an object keeps apart from the others, on the table and in view."""
+    old, kin = twin.object(obj.name), _kin(obj, placed)
+    for other in placed.values():
+        if other.name in kin or obj.name in _kin(other, placed):
+            continue
+        needed = min(GAP, gap(old, twin.object(other.name)) - 0.001)
+        if gap(obj, other) < needed:
+            return False
+    overhang = max(_overhang(old, twin.support), 0.0) + 0.002
+    in_view = not _in_view(old, twin.camera) or _in_view(obj, camera)
+    return in_view and _overhang(obj, twin.support) <= overhang
+
+
+def _kin(obj: SceneObject, placed: dict[str, SceneObject]) -> set[str]:
+    """The carriers below an object."""
+    names: set[str] = set()
+    carrier = _carrier(obj)
+    while carrier is not None and carrier not in names:
+        names.add(carrier)
+        carrier = _carrier(placed[carrier]) if carrier in placed else None
+    return names
+
+
+def footprint(obj: SceneObject) -> Float[np.ndarray, "4 2"]:
+    """Corners, seen from above, of a rectangle around an object, along its x axis."""
+    R = obj.T_world_obj[:3, :3]
+    yaw = pose.yaw_to_matrix(np.arctan2(R[1, 0], R[0, 0]))
+    half = np.abs(yaw.T @ R) @ np.array(obj.size) / 2
+    signs = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+    return (signs * half[:2]) @ yaw[:2, :2].T + obj.T_world_obj[:2, 3]
+
+
+def gap(a: SceneObject, b: SceneObject) -> float:
+    """Free space between two footprints (m); negative when they overlap.
+
+    The separating axes are the rectangles' sides; for round things also the line between the
+    centres, along which a circle reaches less far than its box.
+    """
+    between = b.T_world_obj[:2, 3] - a.T_world_obj[:2, 3]
+    distance = float(np.linalg.norm(between))
+    axes = [np.array([1.0, 0.0]) if distance < 1e-9 else between / distance]
+    for obj in (a, b):
+        x = obj.T_world_obj[:2, 0] / max(float(np.linalg.norm(obj.T_world_obj[:2, 0])), 1e-9)
+        axes += [x, np.array([-x[1], x[0]])]
+    gaps = [abs(axis @ between) - _reach(a, axis) - _reach(b, axis) for axis in axes]
+    return float(max(gaps))
+
+
+def _reach(obj: SceneObject, axis: Float[np.ndarray, "2"]) -> float:
+    """How far an object goes from its centre along a horizontal axis, m."""
+    if FAMILIES[obj.category].round and obj.T_world_obj[2, 2] > 0.95:
+        return max(obj.size[:2]) / 2
+    return float(np.max((footprint(obj) - obj.T_world_obj[:2, 3]) @ axis))
+
+
+def _overhang(obj: SceneObject, support: Support) -> float:
+    """How far an object's footprint sticks out over the table's edge (m); negative inside."""
+    corners = np.concatenate([footprint(obj), np.full((4, 1), support.T_world_support[2, 3])], 1)
+    on_table = pose.transform(pose.inverse(support.T_world_support), corners)[:, :2]
+    return float((np.abs(on_table) - np.array(support.size) / 2).max())
+
+
+def _in_view(obj: SceneObject, camera: Camera, margin: float = 0.04) -> bool:
+    """Whether the camera sees an object's centre, a share of the image away from its edges."""
+    x, y, z = pose.transform(pose.inverse(camera.T_world_camera), obj.T_world_obj[:3, 3])
+    u, v = camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy
+    inside_u = margin * camera.width < u < (1 - margin) * camera.width
+    return bool(z > 0 and inside_u and margin * camera.height < v < (1 - margin) * camera.height)
+
+
+def _shake_camera(camera: Camera, rng: np.random.Generator, spread: Spread) -> Camera:
+    T = camera.T_world_camera.copy()
+    T[:3, 3] += rng.uniform(-spread.camera_xyz, spread.camera_xyz, 3)
+    turn = rng.uniform(-spread.camera_angle, spread.camera_angle, 3)
+    T[:3, :3] = T[:3, :3] @ pose.rotvec_to_matrix(turn)
+    return replace(camera, T_world_camera=T)
+
+
+def _table_color(support: Support, near: bool, rng: np.random.Generator) -> Rgb:
+    """Close to the twin's, or any wood or grey."""
+    if near:
+        return near_color(support.color, rng)
+    light = rng.uniform(0.15, 0.95)
+    warmth = rng.uniform(0.0, 0.45)
+    return (light, light * (1 - 0.45 * warmth), light * (1 - warmth))

@@ -1,0 +1,104 @@
+"""Let a scene come to rest: push apart what overlaps, then let physics run for a second."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.errors import RoboloopError
+from roboloop.scene.compile import scene_spec
+from roboloop.scene.families import FAMILIES
+from roboloop.scene.graph import SceneGraph
+
+SECONDS = 1.0
+N_PUSHES = 60
+DEEPEST = 0.0005
+"""Overlap that physics may resolve by itself, m."""
+FALLEN = 0.10
+"""An object whose centre is this far below the table's top has fallen off, m."""
+
+
+class Moved(NamedTuple):
+    """How far an object went: distance of its frame (m) and angle of its z axis (rad)."""
+
+    distance: float
+    tilt: float
+
+
+def settle(graph: SceneGraph) -> SceneGraph:
+    """Return the scene after it has come to rest; furniture and joints stay as they are.
+
+    Raises:
+        RoboloopError: An object fell off the table.
+    """
+    spec = scene_spec(graph)
+    _push_apart(spec, graph)
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_step(model, data, round(SECONDS / model.opt.timestep))
+    settled = replace(
+        graph,
+        objects=tuple(
+            replace(o, T_world_obj=body_pose(data, o.name)) if _is_free(o.category) else o
+            for o in graph.objects
+        ),
+    )
+    table_z = graph.support.T_world_support[2, 3]
+    for obj in settled.objects:
+        if not obj.T_world_obj[2, 3] > table_z - FALLEN:
+            raise RoboloopError(
+                f"`{obj.name}` does not stay where it is: it falls off the table",
+                "its pose or size, or the table's, are probably wrong",
+            )
+    return settled
+
+
+def displacements(before: SceneGraph, after: SceneGraph) -> dict[str, Moved]:
+    """How far every object of a scene went between two states of it."""
+    moved = {}
+    for a, b in zip(before.objects, after.objects, strict=True):
+        shift = b.T_world_obj[:3, 3] - a.T_world_obj[:3, 3]
+        cosine = np.clip(a.T_world_obj[:3, 2] @ b.T_world_obj[:3, 2], -1.0, 1.0)
+        moved[a.name] = Moved(float(np.linalg.norm(shift)), float(np.arccos(cosine)))
+    return moved
+
+
+def body_pose(data: mujoco.MjData, name: str) -> Float[np.ndarray, "4 4"]:
+    """Pose of a body in the world."""
+    body = data.body(name)
+    quat = body.xquat / np.linalg.norm(body.xquat)
+    return pose.from_parts(body.xpos, pose.quat_to_matrix(quat))
+
+
+def _is_free(category: str) -> bool:
+    return not FAMILIES[category].static
+
+
+def _push_apart(spec: mujoco.MjSpec, graph: SceneGraph) -> None:
+    """Move free bodies of the spec by as little as ends their overlaps, in place."""
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    free = [o.name for o in graph.objects if _is_free(o.category)]
+    address = {model.body(n).id: int(model.joint(f"{n}/free").qposadr[0]) for n in free}
+    for _ in range(N_PUSHES):
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_collision(model, data)
+        deepest: dict[tuple[int, int], tuple[float, np.ndarray]] = {}
+        for contact in data.contact:
+            a, b = model.body_rootid[model.geom_bodyid[contact.geom]]
+            pair = (int(a), int(b))
+            if contact.dist < -DEEPEST and contact.dist < deepest.get(pair, (0.0,))[0]:
+                deepest[pair] = (contact.dist, contact.frame[:3].copy())
+        if not deepest:
+            break
+        for pair, (dist, normal) in deepest.items():
+            movable = [body for body in pair if body in address]
+            step = (-dist - DEEPEST / 2) / max(1, len(movable)) * normal
+            for body in movable:
+                adr = address[body]
+                data.qpos[adr : adr + 3] += step if body == pair[1] else -step
+    for name, adr in zip(free, address.values(), strict=True):
+        spec.body(name).pos = data.qpos[adr : adr + 3]
