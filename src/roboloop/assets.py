@@ -21,7 +21,7 @@ import mujoco
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.lod import TOOL, Cut, write_lods
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when `lod.py` writes something else: cached models of older formats are made again."""
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 TOOL = "tool/"
 """Prefix that bodies and joints of attached tools have in the stock model; dropped."""
-LODS: Mapping[str, int | None] = {"low": 500, "full": None}
+LODS: Mapping[str, int | None] = {"low": 800, "full": None}
 """Faces that the visual meshes of a body are reduced to; None keeps all of them."""
 MIN_FACES = 40
 WELD = 1e-3
