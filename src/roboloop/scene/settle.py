@@ -11,7 +11,8 @@ from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES
-from roboloop.scene.graph import SceneGraph
+from roboloop.scene.graph import SceneGraph, SceneObject
+from roboloop.sim import CONTROL_DT, Simulation, qpos_of
 
 SECONDS = 1.0
 N_PUSHES = 60
@@ -37,15 +38,13 @@ def settle(graph: SceneGraph) -> SceneGraph:
     spec = scene_spec(graph)
     _push_apart(spec, graph)
     model = spec.compile()
-    data = mujoco.MjData(model)
-    mujoco.mj_step(model, data, round(SECONDS / model.opt.timestep))
-    settled = replace(
-        graph,
-        objects=tuple(
-            replace(o, T_world_obj=body_pose(data, o.name)) if _is_free(o.category) else o
-            for o in graph.objects
-        ),
-    )
+    sim = Simulation([model])
+    sim.reset()
+    result = sim.rollout(np.zeros((1, round(SECONDS / CONTROL_DT), model.nu)))
+    if result.failed[0]:
+        raise RoboloopError("the scene is not stable in physics", "do objects overlap deeply?")
+    qpos = qpos_of(model, result.states[0, -1])
+    settled = replace(graph, objects=tuple(_moved(o, model, qpos) for o in graph.objects))
     table_z = graph.support.T_world_support[2, 3]
     for obj in settled.objects:
         if not obj.T_world_obj[2, 3] > table_z - FALLEN:
@@ -66,23 +65,25 @@ def displacements(before: SceneGraph, after: SceneGraph) -> dict[str, Moved]:
     return moved
 
 
-def body_pose(data: mujoco.MjData, name: str) -> Float[np.ndarray, "4 4"]:
-    """Pose of a body in the world."""
-    body = data.body(name)
-    quat = body.xquat / np.linalg.norm(body.xquat)
-    return pose.from_parts(body.xpos, pose.quat_to_matrix(quat))
+def _moved(obj: SceneObject, model: mujoco.MjModel, qpos: Float[np.ndarray, "nq"]) -> SceneObject:
+    """The object where a configuration has it; furniture as it was."""
+    if FAMILIES[obj.category].static:
+        return obj
+    adr = _free_address(model, obj.name)
+    T = pose.from_parts(qpos[adr : adr + 3], pose.quat_to_matrix(qpos[adr + 3 : adr + 7]))
+    return replace(obj, T_world_obj=T)
 
 
-def _is_free(category: str) -> bool:
-    return not FAMILIES[category].static
+def _free_address(model: mujoco.MjModel, name: str) -> int:
+    return int(model.joint(f"{name}/free").qposadr[0])
 
 
 def _push_apart(spec: mujoco.MjSpec, graph: SceneGraph) -> None:
     """Move free bodies of the spec by as little as ends their overlaps, in place."""
     model = spec.compile()
     data = mujoco.MjData(model)
-    free = [o.name for o in graph.objects if _is_free(o.category)]
-    address = {model.body(n).id: int(model.joint(f"{n}/free").qposadr[0]) for n in free}
+    free = [o.name for o in graph.objects if not FAMILIES[o.category].static]
+    address = {model.body(name).id: _free_address(model, name) for name in free}
     for _ in range(N_PUSHES):
         mujoco.mj_kinematics(model, data)
         mujoco.mj_collision(model, data)
