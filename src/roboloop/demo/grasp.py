@@ -61,10 +61,10 @@ def antipodal_grasps(
         for g in range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
         if model.geom_contype[g] or model.geom_conaffinity[g]
     ]
-    low, high = _bounds(model, data, geoms)
+    aimed = geoms if near is None else _around(model, data, geoms, near, radius)
     pairs = []
-    for _ in range(N_RAYS):
-        through = rng.uniform(low, high) if near is None else near + rng.uniform(-1, 1, 3) * radius
+    for _ in range(N_RAYS if aimed else 0):
+        through = _point_in(model, data, aimed[rng.integers(len(aimed))], rng)
         axis = _closing_axis(rng)
         start = through - axis * FAR / 2
         hits = [h for g in geoms if (h := _interval(model, data, g, start, axis))]
@@ -91,16 +91,25 @@ def _closing_axis(rng: np.random.Generator) -> np.ndarray:
     return v / np.linalg.norm(v)
 
 
-def _bounds(
-    model: mujoco.MjModel, data: mujoco.MjData, geoms: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Box around the geoms in the world."""
-    corners = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1]), -1).reshape(-1, 3)
-    box = model.geom_aabb[geoms]
-    local = box[:, None, :3] + corners * box[:, None, 3:]
-    R = data.geom_xmat[geoms].reshape(-1, 3, 3)
-    points = (local @ np.swapaxes(R, 1, 2) + data.geom_xpos[geoms][:, None]).reshape(-1, 3)
-    return points.min(0), points.max(0)
+def _around(
+    model: mujoco.MjModel, data: mujoco.MjData, geoms: list[int], p: np.ndarray, radius: float
+) -> list[int]:
+    """The geoms whose boxes come within `radius` of a point."""
+    kept = []
+    for g in geoms:
+        local = data.geom_xmat[g].reshape(3, 3).T @ (p - data.geom_xpos[g]) - model.geom_aabb[g, :3]
+        outside = np.maximum(np.abs(local) - model.geom_aabb[g, 3:], 0)
+        if np.linalg.norm(outside) < radius:
+            kept.append(g)
+    return kept
+
+
+def _point_in(
+    model: mujoco.MjModel, data: mujoco.MjData, geom: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A random point in a geom's box, in the world."""
+    local = model.geom_aabb[geom, :3] + rng.uniform(-1, 1, 3) * model.geom_aabb[geom, 3:]
+    return data.geom_xpos[geom] + data.geom_xmat[geom].reshape(3, 3) @ local
 
 
 def _interval(

@@ -33,7 +33,7 @@ def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
         stages=stages,
         success=success,
         robot=robot.name,
-        T_world_base=place_base(graph, objects, robot),
+        T_world_base=place_base(graph, objects, robot, before=reading.joint is not None),
         front=aim_view(graph, points),
     )
     task.check(graph)

@@ -8,22 +8,31 @@ from roboloop.errors import RoboloopError
 from roboloop.robot import Robot
 from roboloop.scene.graph import SceneGraph, SceneObject
 
-BASE_RADIUS = 0.12
+BASE_RADIUS = 0.09
 """Free space that a base needs around its axis, m."""
 
 
 def place_base(
-    graph: SceneGraph, task_objects: list[SceneObject], robot: Robot
+    graph: SceneGraph, task_objects: list[SceneObject], robot: Robot, before: bool = False
 ) -> Float[np.ndarray, "4 4"]:
     """Choose the base pose at the height of the support, facing the task.
 
     Bases opposite the camera are preferred (they hide nothing), then those with all task objects
     in the middle of the reach.
 
+    Args:
+        graph: The scene.
+        task_objects: What the hand has to get to.
+        robot: Gives the reach.
+        before: Stand on the front side of the first object, where its doors and drawers open to.
+
     Raises:
         RoboloopError: No place has every task object within reach.
     """
     points = np.array([o.T_world_obj[:3, 3] for o in task_objects])[:, :2]
+    front = task_objects[0].T_world_obj[:2, 0]
+    if before:
+        points = points + front * task_objects[0].size[0] / 2
     middle = points.mean(0)
     camera = graph.camera.T_world_camera[:3, 3][:2] - middle
     away = np.arctan2(-camera[1], -camera[0])
@@ -34,6 +43,8 @@ def place_base(
             base = middle + radius * np.array([np.cos(angle), np.sin(angle)])
             far = np.linalg.norm(points - base, axis=1)
             if far.min() < low or far.max() > high or _blocked(base, graph):
+                continue
+            if before and (base - points[0]) @ front < 0.5 * far[0]:
                 continue
             off_axis = abs((angle - away + np.pi) % (2 * np.pi) - np.pi)
             off_middle = np.abs(far - (0.45 * low + 0.55 * high)).max() / (high - low)

@@ -81,6 +81,7 @@ class Task:
         """
         objects = {role: graph.object(name) for role, name in self.roles.items()}
         points = {f"{r}.{k}" for r, o in objects.items() for k in o.keypoints}
+        points.add("robot.eef")
         joints = {f"{r}.{j.name}" for r, o in objects.items() for j in o.joints}
         for text in self.constraints():
             used_points, used_joints = parse(text).names()
