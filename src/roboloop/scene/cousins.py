@@ -12,13 +12,15 @@ from roboloop.scene.families.sampling import any_color, near_color
 from roboloop.scene.graph import Camera, Rgb, SceneGraph, SceneObject, Support
 from roboloop.scene.settle import displacements, settle
 
-N_SCENE_TRIES = 60
-N_PLACE_TRIES = 60
+N_SCENE_TRIES = 30
+N_PLACE_TRIES = 30
 MAX_SETTLING = 0.015
 """A cousin whose objects move farther (m) when they settle is drawn again."""
 MAX_TILT = np.deg2rad(5)
 GAP = 0.01
 """Free space between objects, unless they are closer in the twin, m."""
+VIEW_MARGIN = 0.04
+"""Objects' centres are this share of the image inside it, unless they are not in the twin."""
 LIFT = 0.0005
 """Objects start this far above what they stand on, m."""
 
@@ -171,7 +173,8 @@ def _place(
         offset[:2] += rng.uniform(-spread.stacked_xy, spread.stacked_xy, 2)
         p = pose.transform(parent.T_world_obj, np.array(parent.keypoints[key]) + offset)
         xy, bottom = p[:2], p[2]
-        R = pose.yaw_to_matrix(pose.yaw_of(parent.T_world_obj)) @ R
+        turned = _yaw(parent) - _yaw(parent_old)
+        R = pose.yaw_to_matrix(turned) @ R
     height = bottom + _half_height(R, cousin) + (0.0 if static else LIFT)
     return pose.from_parts(np.array([*xy, height]), R)
 
@@ -205,9 +208,9 @@ def _fits(
         needed = min(GAP, gap(old, twin.object(other.name)) - 0.001)
         if gap(obj, other) < needed:
             return False
-    overhang = max(_overhang(old, twin.support), 0.0) + 0.002
-    in_view = not _in_view(old, twin.camera) or _in_view(obj, camera)
-    return in_view and _overhang(obj, twin.support) <= overhang
+    if _overhang(obj, twin.support) > max(_overhang(old, twin.support), 0.0) + 0.002:
+        return False
+    return _margin(obj, camera) >= min(VIEW_MARGIN, _margin(old, twin.camera) - VIEW_MARGIN)
 
 
 def _kin(obj: SceneObject, placed: dict[str, SceneObject]) -> set[str]:
@@ -220,11 +223,14 @@ def _kin(obj: SceneObject, placed: dict[str, SceneObject]) -> set[str]:
     return names
 
 
+def _yaw(obj: SceneObject) -> float:
+    return float(np.arctan2(obj.T_world_obj[1, 0], obj.T_world_obj[0, 0]))
+
+
 def footprint(obj: SceneObject) -> Float[np.ndarray, "4 2"]:
     """Corners, seen from above, of a rectangle around an object, along its x axis."""
-    R = obj.T_world_obj[:3, :3]
-    yaw = pose.yaw_to_matrix(np.arctan2(R[1, 0], R[0, 0]))
-    half = np.abs(yaw.T @ R) @ np.array(obj.size) / 2
+    yaw = pose.yaw_to_matrix(_yaw(obj))
+    half = np.abs(yaw.T @ obj.T_world_obj[:3, :3]) @ np.array(obj.size) / 2
     signs = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     return (signs * half[:2]) @ yaw[:2, :2].T + obj.T_world_obj[:2, 3]
 
@@ -259,12 +265,14 @@ def _overhang(obj: SceneObject, support: Support) -> float:
     return float((np.abs(on_table) - np.array(support.size) / 2).max())
 
 
-def _in_view(obj: SceneObject, camera: Camera, margin: float = 0.04) -> bool:
-    """Whether the camera sees an object's centre, a share of the image away from its edges."""
+def _margin(obj: SceneObject, camera: Camera) -> float:
+    """How far an object's centre is from the image's nearest edge, as a share; negative outside."""
     x, y, z = pose.transform(pose.inverse(camera.T_world_camera), obj.T_world_obj[:3, 3])
-    u, v = camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy
-    inside_u = margin * camera.width < u < (1 - margin) * camera.width
-    return bool(z > 0 and inside_u and margin * camera.height < v < (1 - margin) * camera.height)
+    if z <= 0:
+        return -1.0
+    u = (camera.fx * x / z + camera.cx) / camera.width
+    v = (camera.fy * y / z + camera.cy) / camera.height
+    return float(min(u, 1 - u, v, 1 - v))
 
 
 def _shake_camera(camera: Camera, rng: np.random.Generator, spread: Spread) -> Camera:

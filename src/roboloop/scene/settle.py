@@ -35,11 +35,9 @@ def settle(graph: SceneGraph) -> SceneGraph:
     Raises:
         RoboloopError: An object fell off the table.
     """
-    spec = scene_spec(graph)
-    _push_apart(spec, graph)
-    model = spec.compile()
+    model = scene_spec(graph).compile()
     sim = Simulation([model])
-    sim.reset()
+    sim.reset(_apart(model, graph)[None])
     result = sim.rollout(np.zeros((1, round(SECONDS / CONTROL_DT), model.nu)))
     if result.failed[0]:
         raise RoboloopError("the scene is not stable in physics", "do objects overlap deeply?")
@@ -78,9 +76,8 @@ def _free_address(model: mujoco.MjModel, name: str) -> int:
     return int(model.joint(f"{name}/free").qposadr[0])
 
 
-def _push_apart(spec: mujoco.MjSpec, graph: SceneGraph) -> None:
-    """Move free bodies of the spec by as little as ends their overlaps, in place."""
-    model = spec.compile()
+def _apart(model: mujoco.MjModel, graph: SceneGraph) -> Float[np.ndarray, "nq"]:
+    """The scene's configuration, free objects moved by as little as ends their overlaps."""
     data = mujoco.MjData(model)
     free = [o.name for o in graph.objects if not FAMILIES[o.category].static]
     address = {model.body(name).id: _free_address(model, name) for name in free}
@@ -101,5 +98,4 @@ def _push_apart(spec: mujoco.MjSpec, graph: SceneGraph) -> None:
             for body in movable:
                 adr = address[body]
                 data.qpos[adr : adr + 3] += step if body == pair[1] else -step
-    for name, adr in zip(free, address.values(), strict=True):
-        spec.body(name).pos = data.qpos[adr : adr + 3]
+    return data.qpos.copy()
