@@ -75,13 +75,17 @@ class Arm:
         held: int | None = None,
         T_held_eef: Float[np.ndarray, "4 4"] | None = None,
     ) -> Bool[np.ndarray, "B"]:
-        """Which arm configurations are free of collision, a held free body moving with the hand."""
+        """Which arm configurations are free of collision, a held free body moving with the hand.
+
+        Overlaps that `qpos` itself has, up to half a millimetre more, do not count: it is real.
+        """
+        limit = min(CLEAR, self._collisions.clearance(qpos[None], held, touched)[0] - 0.0005)
         every = np.tile(qpos, (len(q), 1))
         every[:, self.cell.arm_qpos] = q
         if held is not None and T_held_eef is not None:
             Ts_eef = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, q)
             set_free(every, self.cell.model, held, Ts_eef @ pose.inverse(T_held_eef))
-        return self.clear_states(every, touched, held)
+        return self._collisions.clearance(every, held, touched) > limit
 
     def clear_states(
         self,
@@ -90,7 +94,7 @@ class Arm:
         held: int | None = None,
     ) -> Bool[np.ndarray, "B"]:
         """Which whole configurations are free of collision."""
-        return self._collisions.clearance(qpos, held=held, touched=touched) > CLEAR
+        return self._collisions.clearance(qpos, held, touched) > CLEAR
 
     def travel(
         self,

@@ -15,6 +15,7 @@ from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.data.episode import Episode
 from roboloop.demo.arm import Arm
+from roboloop.demo.goals import Unreachable
 from roboloop.demo.motion import Motion
 from roboloop.scene.families import FAMILIES
 from roboloop.sim import qpos_of
@@ -108,30 +109,44 @@ class Transformer:
         self._segments, self._rng, self._nearest = segments, rng, nearest
 
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
-        """Plan stage `index` from the state `qpos`; see `Expert`."""
-        stage, arm, cell = self.cell.task.stages[index], self.arm, self.cell
-        arm.update(qpos)
-        T_world_ref = reference_frame(arm, stage.reference)
+        """Plan stage `index` from the state `qpos`; see `Expert`.
+
+        Where the chosen segment is out of reach or not free, the others follow, nearest first.
+        """
+        self.arm.update(qpos)
+        T_world_ref = reference_frame(self.arm, self.cell.task.stages[index].reference)
         ranked = sorted(self._segments[index], key=lambda s: distance(s, T_world_ref))
-        segment = ranked[int(self._rng.integers(min(self._nearest, len(ranked))))]
+        ranked.insert(0, ranked.pop(int(self._rng.integers(min(self._nearest, len(ranked))))))
+        problem = "no source segment"
+        for segment in ranked:
+            try:
+                path = self._path(self.cell.task.stages[index], segment, T_world_ref, qpos)
+            except Unreachable as error:
+                problem = error.problem
+                continue
+            waiting = np.full(len(path) - len(segment.gripper), segment.gripper[0])
+            return Motion(np.column_stack([path, np.concatenate([waiting, segment.gripper])]))
+        raise Unreachable(problem)
+
+    def _path(
+        self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+    ) -> np.ndarray:
+        arm, cell = self.arm, self.cell
         q = qpos[cell.arm_qpos]
         start = arm.eef(q)
         if stage.grasp:
             Ts = T_world_ref @ self._resized(segment, stage)
-            body = cell.frame_body(stage.grasp)
-            path = arm.travel(qpos, start[None], Ts, touched=body)
-        elif segment.p_eef_bottom is not None:
+            return arm.travel(qpos, start[None], Ts, touched=cell.frame_body(stage.grasp))
+        if segment.p_eef_bottom is not None:
+            arm.update(qpos)
             Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment, _p_eef_bottom(arm, stage))
-            path = arm.carry(qpos, Ts, cell.frame_body(str(stage.release)))
-        elif segment.joint is not None:
+            return arm.carry(qpos, Ts, cell.frame_body(str(stage.release)))
+        if segment.joint is not None:
             address = _joint_address(cell, stage)
             assert address is not None
-            path = arm.along_joint(qpos, address, segment.joint, cell.frame_body(str(stage.release)))
-        else:
-            Ts = start @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
-            path = arm.follow(Ts, q)
-        waiting = np.full(len(path) - len(segment.gripper), segment.gripper[0])
-        return Motion(np.column_stack([path, np.concatenate([waiting, segment.gripper])]))
+            body = cell.frame_body(str(stage.release))
+            return arm.along_joint(qpos, address, segment.joint, body)
+        return arm.follow(start @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef, q)
 
     def _resized(self, segment: Segment, stage: Stage) -> np.ndarray:
         """The skill moved to where its last point lies on an object of another size."""
