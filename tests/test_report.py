@@ -3,6 +3,7 @@
 import math
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from io import BytesIO
@@ -170,6 +171,22 @@ def test_command_writes_the_page_and_prints_its_path(full, capsys):
     run(Config(full))
     assert capsys.readouterr().out.strip() == str(full / "report.html")
     assert (full / "report.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.slow
+def test_chromium_shows_the_page_and_plays_its_video(full, tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    write_bytes_atomic(full / "page.html", render_page(gather(full)).encode())
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    flags += ["--window-size=1200,1000", "--virtual-time-budget=5000"]
+    flags += [f"--user-data-dir={tmp_path}/profile", f"--screenshot={tmp_path}/page.png"]
+    command = [chromium, *flags, f"file://{full}/page.html"]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    rgb = np.asarray(Image.open(tmp_path / "page.png").convert("RGB")).astype(int)
+    grey = np.abs(rgb - 200).max(-1) < 8  # the film's background, 3/8 of a column wide
+    assert np.count_nonzero(grey) > 300 * 300 / 2
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
