@@ -46,9 +46,7 @@ def write_lods(stock: mujoco.MjSpec, folder: Path, cuts: tuple[Cut, ...] = ()) -
         _skeleton(model, n_faces, out, cuts)
 
 
-def _skeleton(
-    model: mujoco.MjModel, n_faces: int | None, out: Path, cuts: tuple[Cut, ...]
-) -> None:
+def _skeleton(model: mujoco.MjModel, n_faces: int | None, out: Path, cuts: tuple[Cut, ...]) -> None:
     """Write `robot.xml`: the bodies of `model` with reduced visual and hull collision meshes."""
     spec = mujoco.MjSpec()
     spec.modelname, spec.modelfiledir = "robot", str(out)
@@ -209,9 +207,7 @@ def decimate(vertices: Vertices, faces: Faces, n_faces: int) -> tuple[Vertices, 
     return fast_simplification.simplify(vertices[first], faces, target_count=n_faces)
 
 
-def convex_hull(
-    points: Vertices, n_vertices: int = HULL_VERTICES
-) -> tuple[Vertices, Faces]:
+def convex_hull(points: Vertices, n_vertices: int = HULL_VERTICES) -> tuple[Vertices, Faces]:
     """Return the convex hull of points with at most about `n_vertices` of them, outward faces.
 
     Qhull adds the farthest point first, so that stopping early (`TA`) keeps the shape.

@@ -164,9 +164,7 @@ def robot_chain(name: str) -> Chain:
     return kinematics.read_chain(robot_spec(name).compile(), robot.arm_joints, "eef")
 
 
-def forward_kinematics(
-    robot: Robot, q: Float[np.ndarray, "B n"]
-) -> Float[np.ndarray, "B 4 4"]:
+def forward_kinematics(robot: Robot, q: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B 4 4"]:
     """Compute the poses of the hand, T_base_eef, for arm positions."""
     return kinematics.joint_frames(robot_chain(robot.name), q)[-1]
 
