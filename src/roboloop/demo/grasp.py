@@ -14,7 +14,7 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.robot import Robot
 
-N_RAYS = 400
+N_RAYS = 1000
 N_TILTS = 12
 MAX_NORMAL_ANGLE = np.deg2rad(20)
 """Between the closing axis and the surface normal, inside the friction cone of a rubber pad."""
@@ -67,7 +67,9 @@ def antipodal_grasps(
         through = _point_in(model, data, aimed[rng.integers(len(aimed))], rng)
         axis = _closing_axis(rng)
         start = through - axis * FAR / 2
-        hits = [h for g in geoms if (h := _interval(model, data, g, start, axis))]
+        off_line = np.linalg.norm(np.cross(data.geom_xpos[geoms] - start, axis), axis=1)
+        near_line = np.array(geoms)[off_line < model.geom_rbound[geoms]]
+        hits = [h for g in near_line if (h := _interval(model, data, int(g), start, axis))]
         for enter, leave, normals in _merge(hits):
             middle = start + axis * (enter + leave) / 2
             along = min(-normals[0] @ axis, normals[1] @ axis)

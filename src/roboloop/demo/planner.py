@@ -15,7 +15,7 @@ from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.arm import Arm, raised, set_free
 from roboloop.demo.goals import Unreachable, solve_joint, solve_object_pose
-from roboloop.demo.grasp import Grasps, antipodal_grasps
+from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.task.constraints import parse
 from roboloop.task.spec import Stage
@@ -25,7 +25,7 @@ APPROACH = 0.07
 SLIDE_STEP, HINGE_STEP = 0.01, 0.035
 """How far a drawer (m) and a door (rad) move in one control step."""
 N_YAWS = 8
-MAX_GRASPS = 160
+MAX_GRASPS = 100
 
 
 class Expert(Protocol):
@@ -75,20 +75,18 @@ class Planner:
         body = self.cell.frame_body(what)
         q = qpos[self.cell.arm_qpos]
         self.arm.update(qpos)
-        grasps = self._candidates(what, body)
-        Ts_world_eef = self.arm.body_pose(body) @ grasps.Ts_body_eef
+        Ts_body_eef = self._candidates(what, body)
+        Ts_world_eef = self.arm.body_pose(body) @ Ts_body_eef
         Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
         ik, good = self.arm.reach(Ts_world_eef, q)
         good &= self.arm.reach(Ts_before, ik.q)[1]
         good[good] = self.arm.clear(qpos, ik.q[good], touched=body)
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
-        order = np.argsort(_grasp_cost(Ts_world_eef, ik.q, q))
-        order = order[good[order]]
         goal = self._goal(self.cell.task.stages[index + 1], qpos, body)
         problem = "no grasp allows the next sub-goal"
-        for k in order:
-            if not self._allows(goal, grasps.Ts_body_eef[k], body):
+        for k in np.flatnonzero(good):
+            if not self._allows(goal, Ts_body_eef[k], body):
                 continue
             approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
             after = np.concatenate([Ts_before[k : k + 1], approach])
@@ -98,19 +96,36 @@ class Planner:
                 problem = f"no way to the grasp: {error.problem}"
         raise Unreachable(problem)
 
-    def _candidates(self, what: str, body: int) -> Grasps:
+    def _candidates(self, what: str, body: int) -> Float[np.ndarray, "K 4 4"]:
+        """Grasps in the body's frame, the most promising first."""
         model, data = self.cell.model, self.arm.data
         near = None
         if "." in what:
             near = data.site_xpos[model.site(self.cell.site_name(what)).id].copy()
         grasps = antipodal_grasps(model, data, body, self.cell.robot, self._rng, near)
-        approach = (self.arm.body_pose(body) @ grasps.Ts_body_eef)[:, :3, 2]
+        Ts_world_eef = self.arm.body_pose(body) @ grasps.Ts_body_eef
         # things on a table are not taken from below; handles may be taken from the side
-        keep = np.flatnonzero(approach[:, 2] < (-0.5 if near is None else 0.2))
+        steepest = -0.5 if near is None else 0.2
+        keep = np.flatnonzero(Ts_world_eef[:, 2, 2] < steepest)
         if not keep.size:
             raise Unreachable(f"no antipodal grasp on `{what}`")
-        keep = self._rng.permutation(keep)[:MAX_GRASPS]
-        return Grasps(grasps.Ts_body_eef[keep], grasps.width[keep])
+        if near is None:
+            keep = keep[np.argsort(self._cost(what, Ts_world_eef[keep]))]
+        else:
+            keep = self._rng.permutation(keep)
+        return grasps.Ts_body_eef[keep[:MAX_GRASPS]]
+
+    def _cost(self, role: str, Ts_world_eef: np.ndarray) -> np.ndarray:
+        """Prefer hands that point down and are turned as at home, pads full on the object, and,
+        so that demonstrations look alike, the robot's left."""
+        cell = self.cell
+        site = cell.model.site(cell.site_name(f"{role}.top")).id
+        above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - self.arm.data.site_xpos[site, 2]
+        left = cell.task.T_world_base[:3, 1]
+        aside = Ts_world_eef[:, :3, 3] @ left / max(cell.graph.object(cell.task.roles[role]).size[:2])
+        turn = _turns(self.arm.eef(np.array(cell.robot.home)), Ts_world_eef)
+        tilt = 1 + Ts_world_eef[:, 2, 2]
+        return tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
 
     def _allows(self, goal: Goal, T_body_eef: np.ndarray, body: int) -> bool:
         """Whether the hand can reach one way of the goal with this grasp, without a collision."""
@@ -197,16 +212,6 @@ class Planner:
     def _joint_at(self, address: int) -> int:
         """Id of the joint at an address of qpos."""
         return int(np.flatnonzero(self.cell.model.jnt_qposadr == address)[0])
-
-
-def _grasp_cost(
-    Ts_world_eef: Float[np.ndarray, "K 4 4"],
-    q: Float[np.ndarray, "K n"],
-    q_now: Float[np.ndarray, "n"],
-) -> Float[np.ndarray, "K"]:
-    """Prefer hands that point down, little joint motion, and high grasps (they clear the table)."""
-    tilt = 1 + Ts_world_eef[:, 2, 2]
-    return tilt + 0.3 * np.abs(q - q_now).max(1) - 4.0 * Ts_world_eef[:, 2, 3]
 
 
 def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:
