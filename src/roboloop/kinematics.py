@@ -13,7 +13,7 @@ POSITION_TOLERANCE, ROTATION_TOLERANCE = 1e-5, 1e-4
 """Where the iteration stops, m and rad."""
 DAMPING = 1e-5
 HOME_WEIGHT = 1e-3
-"""Pull towards home, against 1 for an error of `Weights`: it moves only what the task leaves free."""
+"""Pull towards home, where an error of `Weights` has 1: it moves what the task leaves free."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Chain:
 class Weights:
     """Errors that count alike in inverse kinematics: smaller means more important."""
 
-    position: float = 0.002
+    position: float
     """m."""
-    approach: float = 0.01
+    approach: float
     """Tilt of the approach axis, rad."""
-    closing: float = 0.01
+    closing: float
     """Turn of the closing axis about the approach axis, rad."""
 
 

@@ -1,8 +1,9 @@
 """Levels of detail: turn a robot's stock model into one that is quick to draw and to collide.
 
 The stock model is compiled once; what comes out is a folder with `robot.xml` and STL files that
-loads in milliseconds: the bodies that move (static ones fused), their inertias and joints, one visual mesh a
-colour, and convex hulls for contacts. Actuators, sites, cameras and tuning are added by `robot.py`.
+loads in milliseconds: the bodies that move (static ones fused), their inertias and joints, one
+visual mesh a colour, and convex hulls for contacts. Actuators, sites, cameras and tuning are added
+by `robot.py`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ LODS: Mapping[str, int | None] = {"low": 800, "full": None}
 """Faces that the visual meshes of a body are reduced to; None keeps all of them."""
 MIN_FACES = 40
 WELD = 1e-3
-"""Vertices this close (m) become one before faces are reduced, or slits and screws would keep them."""
+"""Vertices this close (m) become one before faces are reduced: slits and screws would keep them."""
 HULL_VERTICES = 60
 
 Cut = tuple[str, int, float]
@@ -204,7 +205,8 @@ def decimate(vertices: Vertices, faces: Faces, n_faces: int) -> tuple[Vertices, 
     faces = faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
     if len(faces) <= n_faces:
         return vertices[first], faces
-    return fast_simplification.simplify(vertices[first], faces, target_count=n_faces)
+    reduced = fast_simplification.simplify(vertices[first], faces, target_count=n_faces)
+    return reduced[0], reduced[1]
 
 
 def convex_hull(points: Vertices, n_vertices: int = HULL_VERTICES) -> tuple[Vertices, Faces]:

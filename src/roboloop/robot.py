@@ -2,8 +2,8 @@
 
 A robot's base frame has x forwards and z up. Its end-effector frame `eef` lies between the pads of
 the fingers: +z is the approach direction, +y the axis along which the hand closes. Controls are
-position targets of the arm's joints, then of the gripper. Arm and hand are weightless, as with a real
-controller that compensates gravity.
+position targets of the arm's joints, then of the gripper. Arm and hand are weightless, as with a
+real controller that compensates gravity.
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,8 @@ WRIST_CAMERA = "robot/wrist"
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 PAD_FRICTION = (1.5, 0.02, 1e-4)
 """Rubber against what it holds: sliding, torsional (m), rolling (m)."""
+PAD_SOLREF, PAD_SOLIMP = (0.01, 1.0), (0.95, 0.99, 0.001, 0.5, 2.0)
+"""Stiff enough that a firm grip sinks in by less than half a millimetre."""
 
 Vector = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
@@ -62,7 +64,7 @@ class Robot:
     arm_joints: tuple[str, ...]
     arm_servos: tuple[Servo, ...]
     finger_joints: tuple[tuple[str, float], ...]
-    """(joint, sign): the first is the gripper's coordinate, the others move by sign times as much."""
+    """(joint, sign): the first is the gripper's coordinate, others move by sign times as much."""
     gripper_servo: Servo
     gripper_open: float
     """Target of the gripper when open (m for slides, rad for hinges)."""
@@ -79,10 +81,10 @@ class Robot:
     eef: tuple[str, Vector, Quat]
     """Body, position and orientation of the eef frame."""
     wrist_camera: tuple[Vector, Vector, float]
-    """Position and a point it looks at, both in the eef frame, and the vertical field of view (deg)."""
+    """Position and a point it looks at, in the eef frame, and the vertical field of view (deg)."""
     apart: tuple[tuple[str, str], ...]
     """Bodies beyond neighbours whose hulls overlap without the real ones touching."""
-    weights: Weights = Weights()
+    weights: Weights
 
     @property
     def gripper_joint(self) -> str:
@@ -127,6 +129,7 @@ ROBOTS: Mapping[str, Robot] = {
         eef=("link7", (0.0, 0.0, 0.2038), (0.923785, 0.0, 0.0, -0.382911)),
         wrist_camera=((0.10, 0.0, -0.08), (0.015, 0.0, 0.02), 75.0),
         apart=(("link5", "link7"),),
+        weights=Weights(position=0.002, approach=0.01, closing=0.01),
     ),
     "so101": Robot(
         name="so101",
@@ -152,7 +155,7 @@ ROBOTS: Mapping[str, Robot] = {
         eef=("gripper", (0.0185, -0.0002, -0.0972), (0.0, 0.70710678, 0.70710678, 0.0)),
         wrist_camera=((0.06, 0.0, -0.06), (0.0, 0.0, 0.0), 75.0),
         apart=(),
-        weights=Weights(closing=0.1),
+        weights=Weights(position=0.002, approach=0.01, closing=0.1),
     ),
 }
 
@@ -288,6 +291,8 @@ def _add_pads(spec: mujoco.MjSpec, robot: Robot) -> None:
             group=3,
             mass=0,
             friction=PAD_FRICTION,
+            solref=PAD_SOLREF,
+            solimp=PAD_SOLIMP,
             condim=4,
             priority=1,
         )

@@ -25,7 +25,7 @@ class Trajectory:
     """What happened in N simulations over T control steps."""
 
     states: Float[np.ndarray, "N T nstate"]
-    """Full states at the end of every control step; a failed simulation repeats its last good one."""
+    """Full states after every control step; a failed simulation repeats its last good one."""
     failed: Bool[np.ndarray, "N"]
     """Simulations that diverged or ran out of memory: MuJoCo warned, or raised an error."""
 
@@ -48,8 +48,8 @@ class Simulation:
         for i, model in enumerate(models):
             if abs(self.n_substeps * model.opt.timestep - CONTROL_DT) > 1e-9:
                 raise RoboloopError(
-                    f"model {i} has a physics step of {model.opt.timestep} s, which does not divide "
-                    f"a control step of {CONTROL_DT} s as in model 0"
+                    f"the physics step of model {i}, {model.opt.timestep} s, does not divide the "
+                    f"control step of {CONTROL_DT} s, or is not that of model 0"
                 )
         self._batch = Batch(first, len(models), n_threads)
         try:
