@@ -9,7 +9,8 @@ from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.record import to_plain
 from roboloop.scene.compile import scene_spec
-from roboloop.scene.cousins import Spread, gap, make_cousin, sample_cousin, sample_cousins
+from roboloop.scene.cousins import Spread, make_cousin, sample_cousin, sample_cousins
+from roboloop.scene.footprint import gap
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.scene.settle import displacements, settle
 from roboloop.sim import Simulation

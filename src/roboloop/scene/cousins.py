@@ -9,6 +9,7 @@ from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.scene.families import FAMILIES, sample
 from roboloop.scene.families.sampling import any_color, near_color
+from roboloop.scene.footprint import gap, overhang
 from roboloop.scene.graph import Camera, Rgb, SceneGraph, SceneObject, Support
 from roboloop.scene.settle import displacements, settle
 
@@ -17,6 +18,8 @@ N_PLACE_TRIES = 30
 MAX_SETTLING = 0.015
 """A cousin whose objects move farther (m) when they settle is drawn again."""
 MAX_TILT = np.deg2rad(5)
+MAX_LEAN = np.deg2rad(20)
+"""Twins' objects that lean less stand upright in cousins."""
 GAP = 0.01
 """Free space between objects, unless they are closer in the twin, m."""
 VIEW_MARGIN = 0.04
@@ -27,7 +30,10 @@ LIFT = 0.0005
 
 @dataclass(frozen=True)
 class Spread:
-    """How far cousins go from their twin; every value is the largest deviation to either side."""
+    """How far cousins go from their twin; every value is the largest deviation to either side.
+
+    An object that finds no free place may go up to twice as far.
+    """
 
     xy: float = 0.06
     """Small objects along x and y of the world, m."""
@@ -97,8 +103,10 @@ def make_cousin(
     placed: dict[str, SceneObject] = {}
     for obj in _targets_first(twin):
         cousin = sample(obj, rng)
-        for _ in range(N_PLACE_TRIES):
-            candidate = replace(cousin, T_world_obj=_place(cousin, twin, placed, rng, spread))
+        for i in range(N_PLACE_TRIES):
+            farther = 1.0 + i / N_PLACE_TRIES
+            T = _place(cousin, twin, placed, rng, spread, farther)
+            candidate = replace(cousin, T_world_obj=T)
             if _fits(candidate, twin, placed, camera):
                 placed[obj.name] = candidate
                 break
@@ -153,17 +161,17 @@ def _place(
     placed: dict[str, SceneObject],
     rng: np.random.Generator,
     spread: Spread,
+    farther: float,
 ) -> Float[np.ndarray, "4 4"]:
     """Draw a pose for a cousin whose carrier, if any, has its place."""
     old = twin.object(cousin.name)
     static = FAMILIES[cousin.category].static
     reach, turn = (spread.furniture_xy, spread.furniture_yaw) if static else (spread.xy, spread.yaw)
-    R_old = old.T_world_obj[:3, :3]
-    bottom_old = old.T_world_obj[2, 3] - _half_height(R_old, old)
-    R = pose.yaw_to_matrix(rng.uniform(-turn, turn)) @ R_old
+    bottom_old = old.T_world_obj[2, 3] - _half_height(old.T_world_obj[:3, :3], old)
+    R = pose.yaw_to_matrix(rng.uniform(-turn, turn)) @ _straightened(old)
     carrier = _carrier(cousin)
     if carrier is None:
-        xy = old.T_world_obj[:2, 3] + rng.uniform(-reach, reach, 2)
+        xy = old.T_world_obj[:2, 3] + farther * rng.uniform(-reach, reach, 2)
         bottom = twin.support.T_world_support[2, 3]
     else:
         parent_old, parent = twin.object(carrier), placed[carrier]
@@ -177,6 +185,12 @@ def _place(
         R = pose.yaw_to_matrix(turned) @ R
     height = bottom + _half_height(R, cousin) + (0.0 if static else LIFT)
     return pose.from_parts(np.array([*xy, height]), R)
+
+
+def _straightened(obj: SceneObject) -> Float[np.ndarray, "3 3"]:
+    """Orientation of an object, upright if it only leans a little."""
+    R = obj.T_world_obj[:3, :3]
+    return pose.yaw_to_matrix(_yaw(obj)) if R[2, 2] > np.cos(MAX_LEAN) else R
 
 
 def _nearest_surface(
@@ -205,10 +219,11 @@ def _fits(
     for other in placed.values():
         if other.name in kin or obj.name in _kin(other, placed):
             continue
-        needed = min(GAP, gap(old, twin.object(other.name)) - 0.001)
-        if gap(obj, other) < needed:
+        both_static = FAMILIES[obj.category].static and FAMILIES[other.category].static
+        needed = gap(old, twin.object(other.name)) - 0.001
+        if gap(obj, other) < min(GAP, needed if both_static else max(0.0, needed)):
             return False
-    if _overhang(obj, twin.support) > max(_overhang(old, twin.support), 0.0) + 0.002:
+    if overhang(obj, twin.support) > max(overhang(old, twin.support), 0.0) + 0.002:
         return False
     return _margin(obj, camera) >= min(VIEW_MARGIN, _margin(old, twin.camera) - VIEW_MARGIN)
 
@@ -225,44 +240,6 @@ def _kin(obj: SceneObject, placed: dict[str, SceneObject]) -> set[str]:
 
 def _yaw(obj: SceneObject) -> float:
     return float(np.arctan2(obj.T_world_obj[1, 0], obj.T_world_obj[0, 0]))
-
-
-def footprint(obj: SceneObject) -> Float[np.ndarray, "4 2"]:
-    """Corners, seen from above, of a rectangle around an object, along its x axis."""
-    yaw = pose.yaw_to_matrix(_yaw(obj))
-    half = np.abs(yaw.T @ obj.T_world_obj[:3, :3]) @ np.array(obj.size) / 2
-    signs = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
-    return (signs * half[:2]) @ yaw[:2, :2].T + obj.T_world_obj[:2, 3]
-
-
-def gap(a: SceneObject, b: SceneObject) -> float:
-    """Free space between two footprints (m); negative when they overlap.
-
-    The separating axes are the rectangles' sides; for round things also the line between the
-    centres, along which a circle reaches less far than its box.
-    """
-    between = b.T_world_obj[:2, 3] - a.T_world_obj[:2, 3]
-    distance = float(np.linalg.norm(between))
-    axes = [np.array([1.0, 0.0]) if distance < 1e-9 else between / distance]
-    for obj in (a, b):
-        x = obj.T_world_obj[:2, 0] / max(float(np.linalg.norm(obj.T_world_obj[:2, 0])), 1e-9)
-        axes += [x, np.array([-x[1], x[0]])]
-    gaps = [abs(axis @ between) - _reach(a, axis) - _reach(b, axis) for axis in axes]
-    return float(max(gaps))
-
-
-def _reach(obj: SceneObject, axis: Float[np.ndarray, "2"]) -> float:
-    """How far an object goes from its centre along a horizontal axis, m."""
-    if FAMILIES[obj.category].round and obj.T_world_obj[2, 2] > 0.95:
-        return max(obj.size[:2]) / 2
-    return float(np.max((footprint(obj) - obj.T_world_obj[:2, 3]) @ axis))
-
-
-def _overhang(obj: SceneObject, support: Support) -> float:
-    """How far an object's footprint sticks out over the table's edge (m); negative inside."""
-    corners = np.concatenate([footprint(obj), np.full((4, 1), support.T_world_support[2, 3])], 1)
-    on_table = pose.transform(pose.inverse(support.T_world_support), corners)[:, :2]
-    return float((np.abs(on_table) - np.array(support.size) / 2).max())
 
 
 def _margin(obj: SceneObject, camera: Camera) -> float:
