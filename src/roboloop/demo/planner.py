@@ -110,7 +110,7 @@ class Planner:
         if not keep.size:
             raise Unreachable(f"no antipodal grasp on `{what}`")
         if near is None:
-            keep = keep[np.argsort(self._cost(what, Ts_world_eef[keep]))]
+            keep = keep[np.argsort(self._cost(what, Ts_world_eef[keep]) + 5 * grasps.width[keep])]
         else:
             keep = self._rng.permutation(keep)
         return grasps.Ts_body_eef[keep[:MAX_GRASPS]]
