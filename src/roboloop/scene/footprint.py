@@ -11,7 +11,7 @@ from roboloop.scene.graph import SceneObject, Support
 _HANDLE_WIDTH = 0.03
 _SQUARE = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
 
-Polygon = Float[np.ndarray, "n 2"]
+Polygon = Float[np.ndarray, "_ 2"]
 """Corners of a convex outline in the world, counter-clockwise, m."""
 
 
