@@ -1,6 +1,7 @@
 """`roboloop doctor`: do everything that roboloop needs, once, and say what fails and its remedy."""
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,8 +17,11 @@ _BALL = """
 <mujoco>
   <worldbody>
     <light pos="0 0 3"/>
-    <geom type="plane" size="1 1 0.1"/>
-    <body pos="0 0 0.5"><freejoint/><geom type="sphere" size="0.05" rgba="1 0 0 1"/></body>
+    <geom type="plane" size="1 1 0.1" group="2"/>
+    <body pos="0 0 0.5">
+      <freejoint/>
+      <geom type="sphere" size="0.05" rgba="1 0 0 1" group="2"/>
+    </body>
     <camera name="front" pos="0 -2 0.6" xyaxes="1 0 0 0 0.2 1"/>
   </worldbody>
 </mujoco>
@@ -94,17 +98,17 @@ def check_render() -> str:
     import mujoco
     import numpy as np
 
+    from roboloop.render import Renderer
+    from roboloop.sim import Simulation
+
     model = mujoco.MjModel.from_xml_string(_BALL)
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    with mujoco.Renderer(model, 64, 64) as renderer:
-        renderer.update_scene(data, "front")
-        rgb = renderer.render().astype(int)
-        context = type(renderer._gl_context).__module__
-    red = np.count_nonzero(rgb[..., 0] > 2 * rgb[..., 1] + 20)
-    if red == 0:
+    with Renderer(64, 64) as renderer:
+        frame = renderer.frames(model, Simulation([model]).states, ["front"])["front"][0].astype(
+            int
+        )
+    if not np.any(frame[..., 0] > 2 * frame[..., 1] + 20):
         raise RuntimeError("the picture does not show the ball")
-    return f"64 px frame by {context}"
+    return f"64 px frame by {'OSMesa' if 'mujoco.osmesa' in sys.modules else 'EGL'}"
 
 
 def check_video() -> str:
