@@ -207,3 +207,23 @@ def test_unknown_names_offer_the_closest() -> None:
     door = replace(make("microwave").joints[0], value=3.0)
     with pytest.raises(RoboloopError, match="microwave/door = 3.000 is outside of its range"):
         make("microwave", joints=(door,))
+
+
+@pytest.mark.parametrize(
+    ("category", "handle", "joint"),
+    [("drawer_cabinet", "drawer_1_handle", "drawer_1"), ("microwave", "handle", "door")],
+)
+def test_a_hook_behind_the_handle_opens_it(category: str, handle: str, joint: str) -> None:
+    obj = make(category)
+    spec = scene_spec(scene(obj))
+    p = pose.transform(obj.T_world_obj, np.array(obj.keypoints[handle])) - np.array([0.018, 0, 0])
+    hook = spec.worldbody.add_body(name="hook", pos=p, mocap=True)
+    hook.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.004, 0.01, 0.01])
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    assert data.joint(f"{category}/{joint}").qpos[0] == 0.0
+    for _ in range(500):
+        data.mocap_pos[0, 0] += 0.0002
+        mujoco.mj_step(model, data)
+    assert data.joint(f"{category}/{joint}").qpos[0] > 0.07
+    assert not data.warning.number.any()

@@ -113,10 +113,16 @@ def _add_support(spec: mujoco.MjSpec, support: Support) -> None:
 def _add_camera(spec: mujoco.MjSpec, camera: Camera) -> None:
     """The camera that saw the scene, in place."""
     T = camera.T_world_camera
-    spec.worldbody.add_camera(
+    ours = spec.worldbody.add_camera(
         name="front",
         pos=T[:3, 3],
         quat=pose.matrix_to_quat(T[:3, :3] @ _OPENGL_FROM_OPENCV),
         fovy=np.rad2deg(2 * np.arctan(camera.height / (2 * camera.fy))),
         resolution=[camera.width, camera.height],
     )
+    shift = camera.width / 2 - camera.cx, camera.height / 2 - camera.cy
+    if np.allclose(shift, 0.0, atol=0.5) and np.isclose(camera.fx, camera.fy, rtol=1e-3):
+        return  # the field of view says it all, for images of any shape
+    ours.sensor_size = [camera.width / camera.fx, camera.height / camera.fy]
+    ours.focal_pixel = [camera.fx, camera.fy]
+    ours.principal_pixel = shift
