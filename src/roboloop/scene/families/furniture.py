@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from roboloop.scene.families.base import Family, Joints, Param, Params, carcass_of
 from roboloop.scene.families.part import Part
-from roboloop.scene.families.shapes import circle, loft, moved
+from roboloop.scene.families.shapes import SMOOTH, circle, loft, moved
 from roboloop.scene.families.solids import middle_keypoints
 from roboloop.scene.graph import Joint, Vector
 
@@ -192,7 +192,7 @@ def _build_stove(part: Part) -> None:
     radius = params["burner"] * min(length, size[1]) / 2
     for k, share in enumerate((1.0, 0.7, 0.4)):
         ring = [(radius * share * s, radius * share * s, h) for s, h in ((1, 0), (0.9, 0.0015))]
-        mesh = moved(loft(circle(24), np.array(ring)), np.array([x, 0, z + height + 1e-4 * k]))
+        mesh = moved(loft(circle(SMOOTH), np.array(ring)), np.array([x, 0, z + height + 1e-4 * k]))
         part.mesh(f"burner{k}", mesh, "burner" if k % 2 == 0 else "main")
     unit, r = 0.5 * height, 0.42 * reach
     knob_x = size[0] / 2 - r

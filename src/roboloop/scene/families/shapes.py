@@ -16,7 +16,9 @@ Point = Sequence[float] | np.ndarray
 Levels = Sequence[Point] | np.ndarray
 """Rows of half_x, half_y, z."""
 SEGMENTS = 16
-"""Corners of a round section: wall boxes of a hollow vessel, sides of a hull."""
+"""Corners of a round section that touches: wall boxes of a hollow vessel, sides of a hull."""
+SMOOTH = 24
+"""Corners of a round section that is only seen."""
 
 
 class Mesh(NamedTuple):

@@ -2,7 +2,7 @@
 
 from roboloop.scene.families.base import Family, Joints, Param, Params, material
 from roboloop.scene.families.part import Part
-from roboloop.scene.families.shapes import circle, loft
+from roboloop.scene.families.shapes import SMOOTH, circle, loft
 from roboloop.scene.graph import Vector
 
 
@@ -24,9 +24,9 @@ def _build_can(part: Part) -> None:
     bevel = min(0.004, 0.2 * x, 0.2 * z)
     levels = [(x - bevel, y - bevel, -z), (x, y, bevel - z), (x, y, z - bevel)]
     levels.append((x - bevel, y - bevel, z))
-    part.mesh("body", loft(circle(32), levels), "accent", part.obj.params["density"])
+    part.mesh("body", loft(circle(SMOOTH), levels), "accent", part.obj.params["density"])
     sleeve, skin = part.obj.params["sleeve"] * z, 0.0003
-    label = loft(circle(32), [(x + skin, y + skin, h) for h in (-sleeve, sleeve)], capped=False)
+    label = loft(circle(SMOOTH), [(x + skin, y + skin, h) for h in (-sleeve, sleeve)], capped=False)
     part.mesh("label", label, "main")
     part.hull("hull", circle(), levels)
 
@@ -48,14 +48,16 @@ def _build_bottle(part: Part) -> None:
     for s, h in ((0.12, 0.3), (0.4, 0.6), (0.75, 0.85), (1.0, 1.0)):
         levels.append((x + s * (nx - x), y + s * (ny - y), shoulder + h * (neck - shoulder)))
     levels.append((nx, ny, top))
-    part.mesh("body", loft(circle(24), levels), "main", part.obj.params["density"])
+    part.mesh("body", loft(circle(SMOOTH), levels), "main", part.obj.params["density"])
     skin = 0.0008
-    part.mesh("cap", loft(circle(24), [(nx + skin, ny + skin, h) for h in (cap, top)]), "accent")
+    part.mesh(
+        "cap", loft(circle(SMOOTH), [(nx + skin, ny + skin, h) for h in (cap, top)]), "accent"
+    )
     low, high = part.obj.params["label_low"], part.obj.params["label_high"]
     band = [-z + s * (shoulder + z) for s in (low, high)]
     part.mesh(
         "label",
-        loft(circle(24), [(x + 0.0003, y + 0.0003, h) for h in band], capped=False),
+        loft(circle(SMOOTH), [(x + 0.0003, y + 0.0003, h) for h in band], capped=False),
         "label",
     )
     part.hull("hull_body", circle(), [levels[0], levels[1], levels[2]])

@@ -12,7 +12,16 @@ from jaxtyping import Float
 
 from roboloop.scene.families.base import Family, Joints, Param, Params, material
 from roboloop.scene.families.part import Part
-from roboloop.scene.families.shapes import circle, inner_levels, loft, moved, rectangle, rings, tube
+from roboloop.scene.families.shapes import (
+    SMOOTH,
+    circle,
+    inner_levels,
+    loft,
+    moved,
+    rectangle,
+    rings,
+    tube,
+)
 from roboloop.scene.graph import Vector
 
 _FLOOR = 0.005
@@ -39,7 +48,7 @@ def _vessel(
     wall, p = part.obj.params["wall"], np.asarray(offset)
     outer, inner = inner_levels(outer, wall, _FLOOR)
     coarse = rectangle(outer[-1, 0], outer[-1, 1]) if square else circle()
-    shell = moved(loft(coarse if square else circle(32), np.concatenate([outer, inner])), p)
+    shell = moved(loft(coarse if square else circle(SMOOTH), np.concatenate([outer, inner])), p)
     part.mesh("body", shell, "main", part.obj.params["density"])
     base = outer[0]
     part.hull("floor", coarse, [base, base + np.array([0.0, 0.0, _FLOOR])], offset=offset)
@@ -58,7 +67,7 @@ def _lining(
 ) -> None:
     """Paint the inside between levels (downwards) in the accent colour."""
     lifted = levels - (0.0004, 0.0004, -0.0004)
-    section = rectangle(levels[0, 0], levels[0, 1]) if square else circle(32)
+    section = rectangle(levels[0, 0], levels[0, 1]) if square else circle(SMOOTH)
     part.mesh("lining", moved(loft(section, lifted, capped=False), offset), "accent")
 
 
@@ -76,9 +85,7 @@ def _curve(half: Vector, foot: float, curve: float, n: int) -> Float[np.ndarray,
     return np.stack([half[0] * r, half[1] * r, half[2] * (2 * z - 1)], -1)
 
 
-def _hollow_keypoints(
-    size: Vector, axis_x: float = 0.0, half_x: float | None = None
-) -> dict[str, Vector]:
+def _hollow_keypoints(size: Vector, axis_x: float = 0.0) -> dict[str, Vector]:
     """Keypoints of a vessel whose axis is at x = `axis_x`; `rim` is its +y point."""
     z = size[2] / 2
     return {
@@ -100,8 +107,8 @@ def _half(size: Vector) -> Vector:
 
 def _build_bowl(part: Part) -> None:
     params = part.obj.params
-    outer = _curve(_half(part.obj.size), params["foot"], params["curve"], 9)
-    inner = _vessel(part, outer, (0, 3, 8))
+    outer = _curve(_half(part.obj.size), params["foot"], params["curve"], 7)
+    inner = _vessel(part, outer, (0, 2, 6))
     _lining(part, _to_floor(inner))
 
 
@@ -200,7 +207,7 @@ def _build_pot(part: Part) -> None:
     shares = ((0.0, 0.95), (0.06, 1.0), (0.45, waist), (0.82, 0.96), (0.84, 0.96), (0.90, 0.25))
     levels = [(rx * r, ry * r, z(h)) for h, r in shares]
     density = params["density"]
-    part.mesh("body", moved(loft(circle(24), levels), offset), "main", density)
+    part.mesh("body", moved(loft(circle(SMOOTH), levels), offset), "main", density)
     part.hull("hull_low", circle(), levels[:3], offset=offset)
     part.hull("hull_high", circle(), levels[2:], offset=offset)
     knob = 0.16 * min(rx, ry)
