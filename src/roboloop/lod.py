@@ -25,8 +25,8 @@ HULL_VERTICES = 60
 Cut = tuple[str, int, float]
 """(body, axis, coordinate): where a body's collision meshes are cut into convex pieces."""
 
-Vertices = Float[np.ndarray, "V 3"]
-Faces = Int[np.ndarray, "F 3"]
+Vertices = Float[np.ndarray, "_ 3"]
+Faces = Int[np.ndarray, "_ 3"]
 
 
 def write_lods(stock: mujoco.MjSpec, folder: Path, cuts: tuple[Cut, ...] = ()) -> None:

@@ -54,7 +54,7 @@ class Simulation:
         self._batch = Batch(first, len(models), n_threads)
         try:
             self._batch.set_models(models)
-        except ValueError as error:
+        except mujoco.FatalError as error:
             raise RoboloopError(f"the scenes cannot be simulated together: {error}") from error
         self._ctrl = self._batch.bind("ctrl")
         self._ramp = np.arange(1, self.n_substeps + 1)[:, None] / self.n_substeps
