@@ -45,7 +45,7 @@ def twin() -> SceneGraph:
 
 @pytest.fixture(scope="module")
 def cousins(twin: SceneGraph) -> list[SceneGraph]:
-    return sample_cousins(twin, 4, seed=3)
+    return sample_cousins(twin, 3, seed=3)
 
 
 def test_settled_scenes_stay_at_rest(twin: SceneGraph, cousins: list[SceneGraph]) -> None:

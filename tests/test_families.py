@@ -197,6 +197,13 @@ def test_things_stack() -> None:
     np.testing.assert_allclose(data.body("bowl").xpos, T[:3, 3], atol=0.004)
 
 
+def test_parts_are_painted_like_the_main_part_unless_told() -> None:
+    red = (0.8, 0.1, 0.1)
+    mug = make("mug", colors={"main": red})
+    assert mug.colors["handle"] == red
+    assert mug.colors["accent"] == FAMILIES["mug"].colors["accent"]
+
+
 def test_unknown_names_offer_the_closest() -> None:
     with pytest.raises(RoboloopError, match="unknown category `bowel`\nhint: did you mean `bowl`"):
         complete(replace(make("bowl"), category="bowel"))

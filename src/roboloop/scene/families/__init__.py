@@ -54,7 +54,7 @@ def complete(obj: SceneObject) -> SceneObject:
     """Fill in parameters, colours, joints and keypoints that an object does not have.
 
     Joints given by name keep their values; their kinds and ranges are the family's. Keypoints
-    always follow from the rest.
+    always follow from the rest. Parts usually painted like the main part take its colour.
 
     Raises:
         RoboloopError: The category, a parameter, a colour or a joint is unknown.
@@ -68,7 +68,9 @@ def complete(obj: SceneObject) -> SceneObject:
             if key not in known:
                 raise unknown_name(f"{kind} of `{obj.name}`", key, known)
     params = {key: p.default for key, p in family.params.items()} | obj.params
-    colors = family.colors | obj.colors
+    main = obj.colors.get("main", family.colors["main"])
+    usual = {k: main if c == family.colors["main"] else c for k, c in family.colors.items()}
+    colors = usual | obj.colors
     joints = _complete_joints(family, obj, params)
     keypoints = family.keypoints(obj.size, params, joints)
     return replace(obj, params=params, colors=colors, joints=joints, keypoints=keypoints)
