@@ -1,0 +1,1 @@
+"""Policies: what maps camera images, proprioception and words to chunks of actions."""

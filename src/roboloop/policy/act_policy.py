@@ -1,0 +1,57 @@
+"""Run a trained action-chunking policy."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from roboloop.errors import RoboloopError
+from roboloop.policy.act import Act
+from roboloop.policy.base import IMAGES, STATE, TASK, Checkpoint, Observation, check_observation
+from roboloop.policy.checkpoint import RECORD, WEIGHTS, read_checkpoint
+from roboloop.policy.text import embed
+
+
+class ActPolicy:
+    """A trained policy; it keeps nothing from one call to the next."""
+
+    def __init__(self, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
+        self.checkpoint = checkpoint
+        self._net = Act.of_weights(checkpoint.config, checkpoint.cameras, weights).eval()
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a policy that `roboloop train` wrote.
+
+        Raises:
+            RoboloopError: It is of another version, damaged, or its weights do not fit its record.
+        """
+        checkpoint, weights = read_checkpoint(folder)
+        try:
+            return cls(checkpoint, weights)
+        except (RuntimeError, KeyError) as error:
+            problem = f"{WEIGHTS} does not fit {RECORD}: {str(error).splitlines()[-1].strip()}"
+            raise RoboloopError(problem, path=folder) from None
+
+    def reset(self, n: int) -> None:
+        """Do nothing: the policy has no memory."""
+
+    def act(self, observation: Observation) -> Float32[np.ndarray, "N H nu"]:
+        """Return a chunk of actions for every robot.
+
+        Raises:
+            RoboloopError: The observation is not what the policy was trained on.
+        """
+        checkpoint = self.checkpoint
+        check_observation(observation, checkpoint.cameras, checkpoint.px)
+        inputs = {
+            f"images.{name}": torch.from_numpy(observation[IMAGES + name])
+            for name in checkpoint.cameras
+        }
+        inputs["state"] = torch.from_numpy(observation[STATE])
+        inputs["text"] = torch.from_numpy(embed(observation[TASK]))
+        with torch.inference_mode():
+            return self._net.actions(inputs).numpy()

@@ -1,0 +1,77 @@
+"""What a policy is: observations of N robots in, chunks of actions out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float32
+
+from roboloop.errors import RoboloopError
+from roboloop.policy.recipes import ActConfig
+
+STATE, TASK, IMAGES = "observation.state", "task", "observation.images."
+"""Keys of an observation: proprioception, instruction, and the prefix of the cameras."""
+
+Observation = Mapping[str, Any]
+"""`observation.state` (N, n_state) float32, `observation.images.<camera>` (N, h, w, 3) uint8,
+`task`: N instructions."""
+
+
+class Policy(Protocol):
+    """Acts for N robots at once."""
+
+    def reset(self, n: int) -> None:
+        """Forget what was seen: N new episodes begin."""
+        ...
+
+    def act(self, observation: Observation) -> Float32[np.ndarray, "N H nu"]:
+        """Return the next H actions of every robot: joint targets, then the gripper's command."""
+        ...
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a trained policy is, beside its weights: `policy.json`."""
+
+    recipe: str
+    """Key of `recipes.RECIPES`."""
+    config: ActConfig
+    robot: str
+    fps: int
+    """Control rate, Hz."""
+    cameras: tuple[str, ...]
+    px: int
+    """Height and width of the images."""
+    state_names: tuple[str, ...]
+    """Dimensions of `observation.state`, the arm's joints first."""
+    action_names: tuple[str, ...]
+    tasks: tuple[str, ...]
+    """Instructions seen in training."""
+    step: int
+    """Training steps taken."""
+
+
+def check_observation(observation: Observation, cameras: Sequence[str], px: int | None) -> None:
+    """Refuse an observation that a real robot would not have, or that lacks something.
+
+    Raises:
+        RoboloopError: A key is unknown (such as an object's pose) or missing, or an image has
+            another size.
+    """
+    wanted = {STATE, TASK, *(IMAGES + name for name in cameras)}
+    extra = [k for k in observation if k not in (STATE, TASK) and not k.startswith(IMAGES)]
+    if extra:
+        raise RoboloopError(
+            f"the policy is shown {', '.join(sorted(extra))}",
+            f"it may see {STATE}, {TASK} and cameras only",
+        )
+    missing = sorted(wanted - observation.keys())
+    if missing:
+        raise RoboloopError(f"the policy needs {', '.join(missing)}")
+    for name in cameras:
+        size = np.shape(observation[IMAGES + name])[1:3]
+        if px is not None and size != (px, px):
+            raise RoboloopError(
+                f"camera {name} has {size[1]} x {size[0]} px, the policy {px} x {px}"
+            )

@@ -1,0 +1,51 @@
+"""Recipes: one frozen configuration per policy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ActConfig:
+    """An action-chunking transformer with a conditional VAE, small enough for two CPU cores.
+
+    Source: Zhao et al. 2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost
+    Hardware" (ACT), section IV. The visual tokens are spatial-softmax keypoints (Levine et al.
+    2016, "End-to-End Training of Deep Visuomotor Policies", section 5.1) in place of a ResNet's
+    feature map, because they localise objects after minutes of training.
+    """
+
+    chunk_steps: int = 16
+    """Control steps that one call predicts (H)."""
+    action_space: Literal["joint_delta", "joint"] = "joint_delta"
+    """Whether the arm's targets are predicted relative to the current joints or absolute."""
+    channels: int = 32
+    """Channels of the convolutions at a quarter of the image's resolution."""
+    n_keypoints: int = 16
+    """Visual tokens per camera: points in the image with the features around them."""
+    d_model: int = 128
+    """Width of the transformer."""
+    n_heads: int = 4
+    """Attention heads."""
+    n_layers: int = 2
+    """Layers of self-attention over the visual tokens, then as many of cross-attention to them."""
+    latent: int = 8
+    """Size of the VAE's style variable."""
+    kl_weight: float = 1.0
+    """Weight of the KL divergence of the style variable."""
+    window: int = 2
+    """States, from the image's on, at each of which the loss is taken."""
+    window_stride: int = 4
+    """Control steps between two states of the window."""
+    gripper_weight: float = 0.2
+    """Weight of the gripper's cross-entropy beside the arm's loss."""
+    waypoint_weight: float = 1.0
+    """Weight of the loss on the poses where the gripper acts next; 0 leaves them out."""
+    state_noise: float = 0.05
+    """Noise on the joints that the policy is told in training, in standard deviations."""
+    shift_px: int = 4
+    """Largest random shift of the images in training."""
+    color_jitter: float = 0.2
+    """Largest relative change of each colour channel, and of brightness, in training."""
+
+
+RECIPES: dict[str, ActConfig] = {"act": ActConfig()}

@@ -1,0 +1,158 @@
+"""From recorded frames to training batches: windows, chunks, waypoints, shifted images."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, Int64, UInt8
+
+from roboloop.data.cache import Cache
+from roboloop.policy.recipes import ActConfig
+from roboloop.policy.text import embed
+
+Array = np.ndarray
+Batch = dict[str, Array]
+"""`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu),
+`waypoints` (B, W, P, n_waypoint), `text` (B, n_text)."""
+N_WAYPOINTS = 2
+"""Coming gripper actions whose places are predicted: the pick, then the place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The frames of a cache as training samples."""
+
+    cache: Cache
+    config: ActConfig
+
+    def draw(
+        self, rng: np.random.Generator, frames: Int[Array, "B"], augment: bool = True
+    ) -> Batch:
+        """Gather the windows that begin at `frames`, with randomly shifted images."""
+        cache, config = self.cache, self.config
+        window = self.later(frames[:, None], np.arange(config.window) * config.window_stride)
+        chunk = self.later(window[..., None], np.arange(config.chunk_steps))
+        limit = config.shift_px if augment else 0
+        batch = {
+            f"images.{name}": shifted(
+                images[frames], rng.integers(-limit, limit + 1, (len(frames), 2))
+            )
+            for name, images in cache.images.items()
+        }
+        batch["state"] = cache.state[window]
+        batch["action"] = cache.action[chunk]
+        batch["waypoints"] = self.places[self.waypoints[window]]
+        batch["text"] = self.text[self.episode[frames]]
+        return batch
+
+    def later(self, frames: Int[Array, "..."], steps: Int[Array, "..."] | int) -> Int[Array, "..."]:
+        """Frames `steps` later, or the episode's last: an episode ends by holding still."""
+        return np.minimum(frames + steps, self.cache.starts[self.episode[frames] + 1] - 1)
+
+    def arm_targets(self, step: int) -> Float32[Array, "n n_arm"]:
+        """What is predicted of the arm `step` steps into the chunk that begins at each frame."""
+        cache = self.cache
+        target = cache.action[self.later(np.arange(len(cache.action)), step), :-1]
+        relative = self.config.action_space == "joint_delta"
+        return target - cache.state[:, : target.shape[1]] if relative else target
+
+    @cached_property
+    def episode(self) -> Int64[Array, "n"]:
+        """Episode of each frame."""
+        return self.cache.episode
+
+    @cached_property
+    def text(self) -> Float32[Array, "E n_text"]:
+        """Embedded instruction of each episode."""
+        return embed(self.cache.tasks)
+
+    @cached_property
+    def places(self) -> Float32[Array, "n n_waypoint"]:
+        """What is predicted of a waypoint: the arm's joint targets and the hand's position."""
+        return np.concatenate([self.cache.action[:, :-1], self.cache.action_eef[:, :3]], 1)
+
+    @cached_property
+    def gripper_range(self) -> Float32[Array, "2"]:
+        """Smallest and largest command of the gripper."""
+        command = self.cache.action[:, -1]
+        return np.array([command.min(), command.max()])
+
+    @cached_property
+    def waypoints(self) -> Int64[Array, "n P"]:
+        """Frames of the next waypoints of each frame."""
+        above = self.cache.action[:, -1] > self.gripper_range.mean()
+        return waypoint_frames(above, self.cache.starts)
+
+
+def waypoint_frames(above: Bool[Array, "n"], starts: Int64[Array, "E1"]) -> Int64[Array, "n P"]:
+    """Find, for every frame, the last frames before the gripper's next commands.
+
+    Where the hand will be when it next opens or closes says where the objects are, and is known
+    from the recorded actions alone.
+
+    Args:
+        above: Whether the gripper's command is in the upper half of its range.
+        starts: First frame of each episode, then the number of frames.
+
+    Returns:
+        Indices of frames; an episode's last frame where no command is left.
+    """
+    result = np.empty((len(above), N_WAYPOINTS), np.int64)
+    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        changes = start + np.flatnonzero(above[start + 1 : stop] != above[start : stop - 1])
+        ends = np.concatenate([changes, np.full(N_WAYPOINTS, stop - 1)])
+        first = np.searchsorted(changes, np.arange(start, stop))
+        result[start:stop] = ends[first[:, None] + np.arange(N_WAYPOINTS)]
+    return result
+
+
+def shifted(
+    images: UInt8[Array, "B h w 3"], offsets: Int64[Array, "B 2"]
+) -> UInt8[Array, "B h w 3"]:
+    """Move each image by its (rows, columns); what comes in repeats the border."""
+    margin = int(np.abs(offsets).max(initial=0))
+    around = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+    padded = np.pad(images, around, mode="edge")
+    height, width = images.shape[1:3]
+    result = np.empty_like(images)
+    for out, image, (dy, dx) in zip(result, padded, offsets + margin, strict=True):
+        out[:] = image[dy : dy + height, dx : dx + width]
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Statistics that bring states, actions and waypoints to about unit size."""
+
+    state_mean: Float32[Array, "n_state"]
+    state_std: Float32[Array, "n_state"]
+    arm_mean: Float32[Array, "H n_arm"]
+    """Of what is predicted of the arm, at each step of a chunk."""
+    arm_std: Float32[Array, "H n_arm"]
+    gripper_range: Float32[Array, "2"]
+    """Smallest and largest command of the gripper."""
+    place_mean: Float32[Array, "n_waypoint"]
+    place_std: Float32[Array, "n_waypoint"]
+
+
+MIN_STD = 0.01
+"""rad or m: what varies less is not blown up."""
+
+
+def measure_scaling(samples: Samples) -> Scaling:
+    """Compute the statistics over all frames."""
+    arm = [samples.arm_targets(step) for step in range(samples.config.chunk_steps)]
+    places = samples.places[samples.waypoints].reshape(-1, samples.places.shape[1])
+
+    def std(values: Array) -> Array:
+        return np.maximum(values.std(0), MIN_STD)
+
+    return Scaling(
+        state_mean=samples.cache.state.mean(0),
+        state_std=std(samples.cache.state),
+        arm_mean=np.stack([values.mean(0) for values in arm]),
+        arm_std=np.stack([std(values) for values in arm]),
+        gripper_range=samples.gripper_range,
+        place_mean=places.mean(0),
+        place_std=std(places),
+    )

@@ -1,0 +1,260 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from roboloop.data.cache import Cache
+from roboloop.errors import RoboloopError
+from roboloop.policy.act_policy import ActPolicy
+from roboloop.policy.base import Checkpoint, check_observation
+from roboloop.policy.load import load_policy
+from roboloop.policy.recipes import ActConfig
+from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
+from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
+from roboloop.policy.text import hash_words
+from roboloop.policy.train import Schedule, read_curve, train
+
+SMALL = ActConfig(
+    chunk_steps=4, channels=8, n_keypoints=4, d_model=16, n_heads=2, n_layers=1, latent=2
+)
+SCHEDULE = Schedule(steps=6, batch=4, save_steps=2)
+PX, N_ARM = 24, 3
+TASK = "put the bowl on the plate"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_cache(n_episodes=4, n_steps=12, seed=0):
+    rng = np.random.default_rng(seed)
+    n = n_episodes * n_steps
+    phase = np.arange(n)[:, None] * 0.2 + np.arange(N_ARM + 1)
+    state = (np.sin(phase) + 0.1 * rng.normal(size=phase.shape)).astype(np.float32)
+    action = np.sin(phase + 0.2).astype(np.float32)
+    action[:, -1] = np.arange(n) % n_steps < n_steps // 2
+    return Cache(
+        images={c: rng.integers(0, 256, (n, PX, PX, 3), np.uint8) for c in ("front", "wrist")},
+        state=state,
+        action=action,
+        action_eef=np.zeros((n, 8), np.float32),
+        starts=np.arange(0, n + 1, n_steps),
+        tasks=(TASK,) * n_episodes,
+    )
+
+
+def make_checkpoint(config=SMALL):
+    joints = tuple(f"joint{i}" for i in range(N_ARM))
+    return Checkpoint(
+        recipe="act",
+        config=config,
+        robot="panda",
+        fps=20,
+        cameras=("front", "wrist"),
+        px=PX,
+        state_names=(*joints, "opening"),
+        action_names=(*joints, "gripper"),
+        tasks=(TASK,),
+        step=0,
+    )
+
+
+def make_observation(cache, frames):
+    return {
+        "observation.state": cache.state[frames],
+        "task": [TASK] * len(frames),
+        **{f"observation.images.{name}": images[frames] for name, images in cache.images.items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    train(make_cache(), make_checkpoint(), SCHEDULE, out, seed=0)
+    return out
+
+
+def test_loss_falls(tmp_path):
+    schedule = Schedule(steps=40, batch=8, save_steps=10, learning_rate=3e-3)
+    curve = train(make_cache(), make_checkpoint(), schedule, tmp_path, seed=0)
+    assert curve[-1]["loss"] < 0.85 * curve[0]["loss"]
+    assert read_curve(tmp_path / "curve.csv")[-1]["step"] == 40
+
+
+def test_a_killed_run_goes_on_exactly(trained, tmp_path, monkeypatch):
+    from roboloop.policy import train as module
+
+    saves = []
+    save = module._save
+
+    def killed(*args):
+        save(*args)
+        saves.append(args)
+        if len(saves) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_cache(), make_checkpoint(), SCHEDULE, tmp_path, seed=0)
+    assert read_curve(tmp_path / "curve.csv")[-1]["step"] == 4
+    train(make_cache(), make_checkpoint(), SCHEDULE, tmp_path, seed=0)
+    for name in ("model.safetensors", "checkpoints/last.safetensors", "policy.json"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+    assert [row["step"] for row in read_curve(tmp_path / "curve.csv")] == [2, 4, 6]
+
+
+def test_another_seed_gives_other_weights(trained, tmp_path):
+    train(make_cache(), make_checkpoint(), SCHEDULE, tmp_path, seed=1)
+    name = "model.safetensors"
+    assert (tmp_path / name).read_bytes() != (trained / name).read_bytes()
+
+
+def test_one_robot_acts_as_it_does_among_many(trained):
+    policy, cache = load_policy(str(trained)), make_cache()
+    frames = np.arange(5)
+    policy.reset(5)
+    together = policy.act(make_observation(cache, frames))
+    assert together.shape == (5, SMALL.chunk_steps, N_ARM + 1)
+    assert together.dtype == np.float32
+    for i in frames:
+        alone = policy.act(make_observation(cache, frames[i : i + 1]))
+        np.testing.assert_allclose(alone[0], together[i], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("space", ["joint", "joint_delta"])
+def test_perfect_predictions_give_back_the_recorded_actions(space):
+    from roboloop.policy.act import Act
+    from roboloop.policy.model import Prediction
+
+    samples = Samples(make_cache(), replace(SMALL, action_space=space))
+    net = Act(samples.config, ("front", "wrist"), measure_scaling(samples))
+    frames = np.arange(8)
+    batch = {
+        name: torch.from_numpy(values)
+        for name, values in samples.draw(np.random.default_rng(0), frames, augment=False).items()
+    }
+    arm, gripper = net._targets(batch["state"], batch["action"])
+    truth = Prediction(arm, gripper - 0.5, batch["waypoints"])
+    net.model.forward = lambda *args: truth
+    actions = net.actions({**batch, "state": batch["state"][:, 0]})
+    np.testing.assert_allclose(actions, batch["action"][:, 0], atol=1e-5)
+
+
+def test_another_version_is_refused(trained, tmp_path):
+    record = json.loads((trained / "policy.json").read_text())
+    (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 2}))
+    with pytest.raises(RoboloopError, match="version 2, this program reads 1"):
+        load_policy(str(tmp_path))
+
+
+def test_damaged_checkpoints_are_refused(trained, tmp_path):
+    for name in ("policy.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(RoboloopError, match="model.safetensors is damaged"):
+        load_policy(str(tmp_path))
+    weights.unlink()
+    with pytest.raises(RoboloopError, match="no file model.safetensors"):
+        load_policy(str(tmp_path))
+    record = json.loads((trained / "policy.json").read_text())
+    record["config"]["d_model"] = 32
+    (tmp_path / "policy.json").write_text(json.dumps(record))
+    weights.write_bytes((trained / "model.safetensors").read_bytes())
+    with pytest.raises(RoboloopError, match="does not fit policy.json"):
+        load_policy(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"object_poses": np.zeros((1, 7))}, "shown object_poses"),
+        ({"observation.environment_state": np.zeros(1)}, "shown observation.environment_state"),
+        ({"observation.images.front": np.zeros((1, 32, 32, 3), np.uint8)}, "has 32 x 32 px"),
+    ],
+)
+def test_the_policy_sees_nothing_privileged(trained, change, message):
+    observation = make_observation(make_cache(), np.arange(1)) | change
+    with pytest.raises(RoboloopError, match=message):
+        ActPolicy.load(trained).act(observation)
+
+
+def test_missing_observations_are_named():
+    with pytest.raises(RoboloopError, match=r"needs observation.images.wrist, task"):
+        check_observation({"observation.state": 0}, ("wrist",), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nop", "did you mean `noop`"),
+        ("replay", "replay:DATASET"),
+        ("no_such_module:Policy", "no_such_module"),
+    ],
+)
+def test_unknown_policies_are_named(name, message):
+    with pytest.raises(RoboloopError, match=message):
+        load_policy(name)
+
+
+def test_a_folder_without_policy_is_named(tmp_path):
+    with pytest.raises(RoboloopError, match="no policy here"):
+        load_policy(str(tmp_path))
+
+
+def test_noop_holds_still():
+    cache = make_cache()
+    chunk = NoOpPolicy(0.04).act(make_observation(cache, np.arange(3)))
+    assert np.all(chunk[..., :-1] == cache.state[:3, None, :-1])
+    assert np.all(chunk[..., -1] == np.float32(0.04))
+
+
+def test_replay_repeats_the_episode_that_began_alike():
+    cache = make_cache()
+    policy = ReplayNearestPolicy(cache, execute_steps=8)
+    firsts = cache.starts[[2, 0]]
+    noisy = make_observation(cache, firsts)
+    noisy["observation.state"] = noisy["observation.state"] + np.float32(0.01)
+    policy.reset(2)
+    chunk = policy.act(noisy)
+    np.testing.assert_array_equal(chunk[0, :12], cache.action[24:36])
+    np.testing.assert_array_equal(chunk[1, :12], cache.action[:12])
+    later = policy.act(make_observation(cache, firsts + 5))
+    np.testing.assert_array_equal(later[1, :4], cache.action[8:12])
+    np.testing.assert_array_equal(later[1, 4:], np.repeat(cache.action[11:12], 12, 0))
+
+
+def test_waypoints_are_where_the_gripper_acts_next():
+    above = np.array([1, 1, 0, 0, 1, 1, 0, 0, 0], bool)
+    frames = waypoint_frames(above, np.array([0, 6, 9]))
+    np.testing.assert_array_equal(frames[:6], [[1, 3], [1, 3], [3, 5], [3, 5], [5, 5], [5, 5]])
+    np.testing.assert_array_equal(frames[6:], [[8, 8]] * 3)
+
+
+def test_shift_moves_pixels_and_repeats_the_border():
+    image = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
+    moved = shifted(image, np.array([[1, -2]]))
+    np.testing.assert_array_equal(moved[0, 0, 2:], image[0, 1, :2])
+    np.testing.assert_array_equal(moved[0, 3, 2:], image[0, 3, :2])
+    np.testing.assert_array_equal(shifted(image, np.array([[0, 0]])), image)
+
+
+def test_windows_hold_the_last_action_of_an_episode():
+    cache = make_cache()
+    batch = Samples(cache, SMALL).draw(np.random.default_rng(0), np.array([10]), augment=False)
+    np.testing.assert_array_equal(batch["action"][0, 0, :, 0], cache.action[[10, 11, 11, 11], 0])
+    np.testing.assert_array_equal(batch["state"][0], cache.state[[10, 11]])
+
+
+def test_phrasings_are_close_and_order_matters():
+    bowl = hash_words("put the bowl on the plate")
+    assert bowl @ hash_words("please put bowl on plate.") > 0.99
+    assert bowl @ hash_words("put the plate on the bowl") < 0.95
+    assert bowl @ hash_words("open the top drawer") < 0.3
+    assert np.linalg.norm(hash_words("")) == 0
