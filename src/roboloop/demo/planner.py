@@ -24,6 +24,8 @@ APPROACH = 0.07
 """Straight way of the hand before a grasp and before a release, m."""
 SLIDE_STEP, HINGE_STEP = 0.01, 0.035
 """How far a drawer (m) and a door (rad) move in one control step."""
+RETREAT_MARGIN = 0.03
+"""By how much (m) a retreat exceeds what its sub-goal asks for."""
 N_YAWS = 8
 MAX_GRASPS = 100
 
@@ -163,7 +165,7 @@ class Planner:
         raise Unreachable(f"no way to the sub-goal: {problem}")
 
     def _retreat(self, stage: Stage, qpos: np.ndarray) -> np.ndarray:
-        """Back out along the approach axis, then up, until the sub-goal holds with 1 cm to spare."""
+        """Back out along the approach axis, then up, until the sub-goal holds with room to spare."""
         self.arm.update(qpos)
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
@@ -173,7 +175,7 @@ class Planner:
                 T_back = start @ _along_approach(-back)
                 T_end = raised(T_back, up)
                 there = type(now)({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
-                if any(c.violation(there) > -0.01 for c in constraints):
+                if any(c.violation(there) > -RETREAT_MARGIN for c in constraints):
                     continue
                 try:
                     return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
