@@ -41,7 +41,7 @@ def yaw_to_matrix(yaw: Float[Array, "*B"] | float) -> Float[Array, "*B 3 3"]:
 
 def yaw_of(T: Float[Array, "*B 4 4"]) -> Float[Array, "*B"]:
     """Yaw (rad, in (-pi, pi]) of the x axis of a pose, seen along z."""
-    return np.arctan2(T[..., 1, 0], T[..., 0, 0])
+    return np.asarray(np.arctan2(T[..., 1, 0], T[..., 0, 0]))
 
 
 def quat_to_matrix(quat: Float[Array, "*B 4"]) -> Float[Array, "*B 3 3"]:

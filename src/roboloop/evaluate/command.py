@@ -110,8 +110,8 @@ def _evaluate(config: Config, policy: str, indices: range) -> list[dict[str, Any
         ends = [Rollout.of_attempt(each) for each in tries]
     else:
         ends = rollout(
-            cells, load_policy(policy), rngs, config.horizon_steps, config.execute_steps,
-            config.px, config.start_spread,
+            cells, load_policy(policy, task.robot, config.execute_steps), rngs, config.horizon_steps,
+            config.execute_steps, config.px, config.start_spread,
         )  # fmt: skip
     for index, end in zip(indices, ends, strict=True):
         with atomic_path(_states_file(config, policy, index)) as temporary:
