@@ -8,9 +8,11 @@ from jaxtyping import Bool, Float
 
 from roboloop import pose
 
-MAX_ITERATIONS = 60
-POSITION_TOLERANCE, ROTATION_TOLERANCE = 1e-5, 1e-4
-"""Where the iteration stops, m and rad."""
+MAX_ITERATIONS = 40
+POSITION_TOLERANCE, ROTATION_TOLERANCE = 5e-5, 5e-4
+"""A pose is met below both, m and rad."""
+MET_STEP, STUCK_STEP = 3e-3, 1e-5
+"""Joint steps (rad) below which the iteration stops, where the pose is met and where it is not."""
 DAMPING = 1e-5
 HOME_WEIGHT = 1e-3
 """Pull towards home, where an error of `Weights` has 1: it moves what the task leaves free."""
@@ -146,28 +148,28 @@ def _descend(
     q = np.array(q_start)
     low, high = chain.limits.T
     W = np.array([weights.position] * 3 + [weights.approach] * 2 + [weights.closing]) ** -2.0
-    rows = np.arange(len(q))
-    position_error, rotation_error = np.zeros(len(q)), np.zeros(len(q))
-    for iteration in range(MAX_ITERATIONS):
-        error, J = _error_and_jacobian(chain, T_base_eefs[rows], q[rows])
-        position_error[rows] = np.linalg.norm(error[:, :3], axis=1)
-        rotation_error[rows] = np.linalg.norm(error[:, 3:], axis=1)
-        if iteration == MAX_ITERATIONS - 1:
-            break
-        gradient = np.einsum("bij,i,bi->bj", J, W, error) + HOME_WEIGHT * (home - q[rows])
-        held = ((q[rows] <= low) & (gradient < 0)) | ((q[rows] >= high) & (gradient > 0))
-        J[np.broadcast_to(held[:, None], J.shape)] = 0.0
-        cost = 0.5 * np.einsum("bi,i,bi->b", error, W, error)
-        H = np.einsum("bij,i,bik->bjk", J, W, J)
-        diagonal = np.arange(H.shape[1])
+    rows, diagonal = np.arange(len(q)), np.arange(q.shape[1])
+    result = IkResult(q, np.zeros(len(q)), np.zeros(len(q)))
+    for _ in range(MAX_ITERATIONS):
+        now = q[rows]
+        error, J = _error_and_jacobian(chain, T_base_eefs[rows], now)
+        result.position_error[rows] = np.linalg.norm(error[:, :3], axis=1)
+        result.rotation_error[rows] = np.linalg.norm(error[:, 3:], axis=1)
+        pull = (error * W)[:, None] @ J
+        gradient = pull[:, 0] + HOME_WEIGHT * (home - now)
+        held = ((now <= low) & (gradient < 0)) | ((now >= high) & (gradient > 0))
+        J = np.where(held[:, None], 0.0, J)
+        H = np.swapaxes(J, 1, 2) @ (W[:, None] * J)
+        cost = 0.5 * (error**2) @ W
         H[:, diagonal, diagonal] += (cost + DAMPING + HOME_WEIGHT)[:, None]
         step = np.where(held, 0.0, np.linalg.solve(H, gradient[..., None])[..., 0])
-        q[rows] = np.clip(q[rows] + step, low, high)
-        moving = np.abs(step).max(1) > 1e-4
-        rows = rows[moving]
+        longest = np.abs(step).max(1)
+        going = longest > np.where(_met(result)[rows], MET_STEP, STUCK_STEP)
+        rows = rows[going]
         if not rows.size:
             break
-    return IkResult(q, position_error, rotation_error)
+        q[rows] = np.clip(now[going] + step[going], low, high)
+    return result
 
 
 def _error_and_jacobian(
