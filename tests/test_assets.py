@@ -2,7 +2,6 @@
 
 import hashlib
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import mujoco
@@ -11,6 +10,7 @@ import pytest
 
 from roboloop import assets, lod
 from roboloop.assets import ASSETS, Asset
+from roboloop.cli import main
 from roboloop.errors import RoboloopError
 
 ARM = """
@@ -109,11 +109,18 @@ def test_a_missing_wheel_and_an_unknown_name(toy: Path):
         assets.get("tot", toy)
 
 
+def test_the_command_gets_a_model(toy: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["assets", "get", "toy", "--from", str(toy)]) == 0
+    assert capsys.readouterr().out.strip() == str(assets.find("toy").parents[1])
+    assert main(["assets", "get", "toy", "toy", "--from", str(toy)]) == 2
+    assert "one wheel was given for 2 models" in capsys.readouterr().err
+
+
 def test_every_asset_is_pinned():
     for asset in ASSETS.values():
         assert "==" in asset.requirement
         assert len(asset.sha256) == 64
-        assert replace(asset).licence
+        assert asset.licence
 
 
 def test_decimate_keeps_the_shape():

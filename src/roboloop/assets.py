@@ -11,15 +11,19 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Annotated
 
 import mujoco
+from tyro.conf import Positional, arg
 
+from roboloop import console
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.lod import TOOL, Cut, write_lods
+from roboloop.run import OutputFlags
 
 FORMAT = 2
 """Raise it when `lod.py` writes something else: cached models of older formats are made again."""
@@ -125,6 +129,30 @@ def get(name: str, wheel: Path | None = None) -> Path:
         if not folder.is_dir():
             os.replace(made, folder)
     return folder
+
+
+@dataclass(frozen=True)
+class GetConfig(OutputFlags):
+    """Take robots' models from the packages that carry them, once, into the cache."""
+
+    names: Positional[tuple[str, ...]]
+    """Models, such as `panda so101`."""
+    wheel: Annotated[Path | None, arg(name="from")] = None
+    """The wheel, where it has been downloaded already; for one model."""
+
+
+def run_get(config: GetConfig) -> None:
+    """Get every model and write its folder to stdout."""
+    if config.wheel is not None and len(config.names) > 1:
+        raise RoboloopError(f"one wheel was given for {len(config.names)} models")
+    for name in config.names:
+        folder = get(name, config.wheel)
+        asset = ASSETS[name]
+        console.say(f"{name:<10}{asset.requirement}, {asset.licence}, {asset.source}")
+        console.emit({"model": name, "folder": str(folder)} if config.json else folder)
+
+
+SUBCOMMANDS: dict[str, tuple[type, Callable[..., None]]] = {"get": (GetConfig, run_get)}
 
 
 def _folder(name: str) -> Path:

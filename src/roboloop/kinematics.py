@@ -150,7 +150,7 @@ def _descend(
     W = np.array([weights.position] * 3 + [weights.approach] * 2 + [weights.closing]) ** -2.0
     rows, diagonal = np.arange(len(q)), np.arange(q.shape[1])
     result = IkResult(q, np.zeros(len(q)), np.zeros(len(q)))
-    for _ in range(MAX_ITERATIONS):
+    for left in reversed(range(MAX_ITERATIONS)):
         now = q[rows]
         error, J = _error_and_jacobian(chain, T_base_eefs[rows], now)
         result.position_error[rows] = np.linalg.norm(error[:, :3], axis=1)
@@ -166,7 +166,7 @@ def _descend(
         longest = np.abs(step).max(1)
         going = longest > np.where(_met(result)[rows], MET_STEP, STUCK_STEP)
         rows = rows[going]
-        if not rows.size:
+        if not rows.size or not left:
             break
         q[rows] = np.clip(now[going] + step[going], low, high)
     return result
