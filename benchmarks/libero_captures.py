@@ -384,14 +384,17 @@ def roots(model: mujoco.MjModel) -> dict[int, str]:
 def world_box(
     model: mujoco.MjModel, data: mujoco.MjData, root: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Axis-aligned world box of the boxes of the visual geoms of an object."""
+    """Axis-aligned world box of all geoms of an object, collision shapes included."""
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     signs = np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, -1).T
     for g in range(model.ngeom):
-        if model.body_rootid[model.geom_bodyid[g]] != root or model.geom_group[g] != 1:
+        if model.body_rootid[model.geom_bodyid[g]] != root:
             continue
-        centre, half = model.geom_aabb[g, :3], model.geom_aabb[g, 3:]
-        points = centre + signs * half
+        points = model.geom_aabb[g, :3] + signs * model.geom_aabb[g, 3:]
+        if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_MESH:
+            mesh = model.geom_dataid[g]
+            start, count = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+            points = model.mesh_vert[start : start + count]
         points = points @ data.geom_xmat[g].reshape(3, 3).T + data.geom_xpos[g]
         low, high = np.minimum(low, points.min(0)), np.maximum(high, points.max(0))
     return low, high

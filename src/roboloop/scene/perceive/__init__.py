@@ -1,0 +1,131 @@
+"""Perception: a capture becomes a scene graph, by geometry and colour alone.
+
+    perceive(capture)
+
+1. `cloud`: depth to points and normals in the world.
+2. `support`: the plane that things stand on.
+3. `segment`: pixels above it, in regions without steps of depth.
+4. `pieces`: regions joined to objects; who stands on whom.
+5. `shape`, `furniture`, `classify`: measurements, and the family that fits them best.
+6. `objects`: family, box, joints and colours of each.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from roboloop import pose
+from roboloop.errors import RoboloopError
+from roboloop.scene.capture import Capture
+from roboloop.scene.families import complete
+from roboloop.scene.graph import Relation, SceneGraph, SceneObject, Support
+from roboloop.scene.perceive.cloud import Cloud, camera_cloud
+from roboloop.scene.perceive.colors import plain_rgb
+from roboloop.scene.perceive.objects import make_object
+from roboloop.scene.perceive.outline import contains, hull_of
+from roboloop.scene.perceive.pieces import Piece, find_pieces
+from roboloop.scene.perceive.segment import foreground, smooth_regions
+from roboloop.scene.perceive.support import Plane, find_support, level_pose
+
+MARGIN = 0.05  # the support reaches at least this far around what stands on it, m
+MAX_SUPPORT = 1.0  # how far the support reaches from the objects at most, m
+HOLLOW = ("bowl", "plate", "mug", "pan", "pot", "basket", "tray", "drawer_cabinet", "microwave")
+
+
+def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
+    """Reconstruct a scene from one RGB-D view.
+
+    Args:
+        capture: The view. Without a known camera pose, the world is made from the support: z up,
+            origin on it below the image's centre.
+        seed: Of the robust fits.
+
+    Returns:
+        The twin: what stands on the support, in metres, with categories, joints and relations.
+
+    Raises:
+        RoboloopError: The view shows no plane that things stand on, or nothing on it.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1, 0]))
+    cloud = camera_cloud(capture.depth, capture.camera)
+    camera = capture.camera
+    if not capture.posed:
+        camera = replace(camera, T_world_camera=level_pose(cloud, rng))
+    T = camera.T_world_camera
+    cloud = cloud.moved(T)
+    plane = find_support(cloud)
+    labels = smooth_regions(cloud, foreground(cloud, plane), T[:3, 3], 1 / camera.fx)
+    pieces = find_pieces(cloud, labels, plane, T[:3, 3])
+    if not pieces:
+        hint = "put things on the table, inside of the image, at least 1 cm high"
+        raise RoboloopError("the capture shows nothing on its support", hint)
+    objects = [make_object(piece, capture.rgb, T[:2, 0], rng) for piece in pieces]
+    objects = with_relations(with_names(objects), pieces)
+    return SceneGraph(
+        objects=tuple(finished(obj) for obj in objects),
+        support=make_support(cloud, plane, pieces, capture),
+        camera=camera,
+        background=background_color(cloud, plane, pieces, capture),
+        source=capture.name,
+    )
+
+
+def finished(obj: SceneObject) -> SceneObject:
+    """Complete an object by its family; joint values are kept in the family's ranges."""
+    values = {joint.name: joint.value for joint in obj.joints}
+    closed = complete(replace(obj, joints=()))
+    joints = tuple(
+        replace(j, value=float(np.clip(values.get(j.name, 0.0), *j.range))) for j in closed.joints
+    )
+    return complete(replace(obj, joints=joints))
+
+
+def with_names(objects: list[SceneObject]) -> list[SceneObject]:
+    """Name objects by category, numbered when repeated: `bowl`, `bowl_2`."""
+    seen: dict[str, int] = {}
+    out = []
+    for obj in objects:
+        seen[obj.category] = seen.get(obj.category, 0) + 1
+        number = seen[obj.category]
+        out.append(replace(obj, name=obj.category if number == 1 else f"{obj.category}_{number}"))
+    return out
+
+
+def with_relations(objects: list[SceneObject], pieces: list[Piece]) -> list[SceneObject]:
+    """Add what every object stands on, or in: inside when its base is under the other's top."""
+    out = []
+    for obj, piece in zip(objects, pieces, strict=True):
+        target, kind = "support", "on"
+        if piece.below >= 0:
+            other = objects[piece.below]
+            target = other.name
+            top = other.T_world_obj[2, 3] + other.size[2] / 2
+            sunk = other.category in HOLLOW and piece.base < top - 0.01
+            kind = "in" if sunk else "on"
+        out.append(replace(obj, relations=(Relation(kind, target),)))  # type: ignore[arg-type]
+    return out
+
+
+def make_support(cloud: Cloud, plane: Plane, pieces: list[Piece], capture: Capture) -> Support:
+    """Rectangle along the world's axes around what is seen of the plane and what stands on it."""
+    things = np.concatenate([piece.points[:, :2] for piece in pieces])
+    low = np.minimum(plane.hull.min(0), things.min(0) - MARGIN)
+    high = np.maximum(plane.hull.max(0), things.max(0) + MARGIN)
+    low = np.maximum(low, things.min(0) - MAX_SUPPORT)
+    high = np.minimum(high, things.max(0) + MAX_SUPPORT)
+    center = np.array([*(low + high) / 2, plane.height])
+    return Support(
+        T_world_support=pose.from_parts(center, np.eye(3)),
+        size=(float(high[0] - low[0]), float(high[1] - low[1])),
+        color=plain_rgb(capture.rgb[plane.mask]),
+    )
+
+
+def background_color(
+    cloud: Cloud, plane: Plane, pieces: list[Piece], capture: Capture
+) -> tuple[float, float, float]:
+    """Median colour of what is neither support nor on it."""
+    rest = ~plane.mask & ~np.any([piece.mask for piece in pieces], axis=0)
+    inside = contains(hull_of(plane.hull), cloud.points[rest][:, :2])
+    pixels = capture.rgb[rest][~inside]
+    return plain_rgb(pixels) if len(pixels) > 100 else (0.5, 0.5, 0.5)

@@ -1,0 +1,175 @@
+"""Cabinets, microwaves and racks: which side is the front, what sticks out of it, what is open."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop.scene.graph import Joint
+from roboloop.scene.perceive.outline import Rectangle, along_axes, smallest_rectangle
+from roboloop.scene.perceive.pieces import Piece
+from roboloop.scene.perceive.shape import Shape
+
+STICKS_OUT = 0.015  # handles reach further than this over the face, m
+HANDLE_OUT = 0.045  # how far a handle sticks out when none is seen on a closed front, m
+CLOSED = 0.07  # what reaches less far is a handle on a closed front, m
+INSIDE = 0.03  # further inside than this below the top is seen through an open front, m
+BIN = 0.005
+
+
+@dataclass(frozen=True)
+class Front:
+    """The body of a piece of furniture and its front; local x points out of the front."""
+
+    body: Rectangle
+    """The top's rectangle with its first axis out of the front."""
+    out: Float[np.ndarray, "n"]
+    """How far the points in front of the face stick out, m."""
+    across: Float[np.ndarray, "n"]
+    """Their place along the face, m."""
+    heights: Float[np.ndarray, "n"]
+    """Their heights, m."""
+    upright: float
+    """Share of them on upright surfaces."""
+    inside: float
+    """Share of the object's points that are seen inside the body."""
+
+    @property
+    def yaw(self) -> float:
+        """Direction of the front, rad."""
+        return float(np.arctan2(self.body.axes[0, 1], self.body.axes[0, 0]))
+
+
+def find_front(piece: Piece, shape: Shape) -> Front:
+    """Find the side with the most that sticks out, or that one sees into."""
+    xy, heights = piece.points[:, :2], piece.heights
+    local = shape.top.local(xy)
+    half = shape.top.size / 2
+    under = heights < shape.top_height - INSIDE
+    deep = under & (np.abs(local) < half - INSIDE).all(1)
+    best, best_value = 0, -1.0
+    for side in range(4):
+        k, sign = side % 2, 1 - 2 * (side // 2)
+        out = sign * local[:, k] - half[k]
+        value = float((out > STICKS_OUT).sum())
+        if deep.mean() > 0.02:  # the open side is the one nearest to what is seen inside
+            value += 0.5 * float((out[deep] > -0.5 * half[k]).sum())
+        if value > best_value:
+            best, best_value = side, value
+    k, sign = best % 2, 1 - 2 * (best // 2)
+    x_axis = sign * shape.top.axes[k]
+    axes = np.array([x_axis, (-x_axis[1], x_axis[0])])
+    size = shape.top.size if k == 0 else shape.top.size[::-1]
+    body = Rectangle(shape.top.center, axes, size)
+    local = body.local(xy)
+    out = local[:, 0] - size[0] / 2
+    front = (out > STICKS_OUT) & (np.abs(local[:, 1]) < size[1] / 2 + 0.03)
+    upright = np.abs(piece.normals[front, 2]) < 0.3
+    return Front(
+        body,
+        out[front],
+        local[front, 1],
+        heights[front],
+        float(upright.mean()) if front.any() else 0.0,
+        float(deep.mean()),
+    )
+
+
+def is_panel(front: Front) -> bool:
+    """Tell whether what sticks out is one thin upright panel: an open door."""
+    if len(front.out) < 100 or front.out.max() < 0.08:
+        return False
+    far = front.out > 0.03
+    box = smallest_rectangle(np.stack([front.out, front.across], -1)[far])
+    return bool(box.size.min() < 0.35 * box.size.max() and front.upright > 0.6)
+
+
+def is_upright_bar(front: Front) -> bool:
+    """Tell whether what sticks out is one upright bar: a microwave's handle."""
+    if len(front.out) < 20:
+        return False
+    across = np.ptp(np.percentile(front.across, (4, 96)))
+    return bool(across < 0.05 and np.ptp(np.percentile(front.heights, (4, 96))) > 1.3 * across)
+
+
+def furniture_features(front: Front) -> dict[str, float]:
+    """Numbers for the choice of the category: bars, panel, what is seen inside."""
+    bars = len(handle_heights(front)) if len(front.out) > 20 else 0
+    door = is_panel(front) or is_upright_bar(front)
+    return {"bars": 0.0 if door else float(bars), "door": float(door), "inside": front.inside}
+
+
+def profile(front: Front, top: float) -> Float[np.ndarray, "m"]:
+    """How far things stick out of the face at every height, in bins of 5 mm."""
+    bins = np.clip((front.heights / BIN).astype(int), 0, int(top / BIN) + 1)
+    out = np.zeros(int(top / BIN) + 2)
+    np.maximum.at(out, bins, front.out)
+    return out
+
+
+def handle_heights(front: Front) -> list[tuple[float, float]]:
+    """Heights of the bars on the face and how far each sticks out, top first."""
+    out = profile(front, float(front.heights.max()))
+    found: list[tuple[float, float]] = []
+    for i in np.argsort(-out):
+        height = (i + 0.5) * BIN
+        if out[i] < STICKS_OUT:
+            break
+        window = out[max(i - 6, 0) : i + 7]
+        isolated = all(abs(height - other) > 0.04 for other, _ in found)
+        if isolated and out[i] >= window.max() - 1e-6 and out[i] > window.min() + 0.012:
+            level = np.abs(np.arange(len(out)) - i) <= 4
+            same = np.flatnonzero(level & (out > out[i] - 0.008))
+            found.append((float((same.mean() + 0.5) * BIN), float(out[i])))
+    return sorted(found, reverse=True)
+
+
+def drawers(front: Front, top: float) -> tuple[int, tuple[Joint, ...], float]:
+    """Count the drawers and tell how far each is open.
+
+    Returns:
+        Number of drawers, joints `drawer_0..` (0 = top) with their values, and how far a handle
+        sticks out of a closed front (m).
+    """
+    bars = handle_heights(front)
+    levels = np.array([height for height, _ in bars])
+    if len(bars) > 1:
+        count = round(top / float(np.min(-np.diff(levels))))
+    else:
+        count = round(top / (2 * (top - levels[0]))) if len(bars) == 1 else 1
+    count = int(np.clip(count, 1, 5))
+    closed = [out for _, out in bars if out < CLOSED]
+    handle = float(np.median(closed)) if closed else HANDLE_OUT
+    values = np.zeros(count)
+    for height, out in bars:
+        i = int(np.clip((top - height) / top * count, 0, count - 1))
+        values[i] = max(values[i], out - handle)
+    reach = max(0.75 * float(front.body.size[0]) - 0.03, 0.0)
+    values = np.where(values < 0.02, 0.0, np.clip(values, 0.0, reach))
+    joints = tuple(
+        Joint(f"drawer_{i}", "slide", (0.0, reach), round(float(v), 4))
+        for i, v in enumerate(values)
+    )
+    return count, joints, handle
+
+
+def door(front: Front) -> tuple[int, Joint]:
+    """Tell on which side the hinge of a door is (+1 at +y) and how far it is open."""
+    if not is_panel(front):
+        handle = float(np.median(front.across)) if len(front.across) else -1.0
+        return (-1 if handle > 0 else 1), Joint("door", "hinge", (0.0, 1.92), 0.0)
+    root = front.across[front.out < 0.06]
+    hinge = 1 if np.median(root) > 0 else -1
+    corner = np.array([0.0, hinge * front.body.size[1] / 2])
+    points = np.stack([front.out, front.across], -1) - corner
+    tip = points[np.linalg.norm(points, axis=1) > 0.8 * np.linalg.norm(points, axis=1).max()]
+    out, along = np.median(tip, axis=0)
+    angle = float(np.clip(np.arctan2(out, -hinge * along), 0.0, 1.92))
+    return hinge, Joint("door", "hinge", (0.0, 1.92), round(angle, 3))
+
+
+def whole_box(piece: Piece, front: Front) -> Rectangle:
+    """Rectangle around everything along the front's axes; the body's back is its top's back."""
+    corners = np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)]) * front.body.size / 2
+    corners = front.body.center + corners @ front.body.axes
+    return along_axes(np.concatenate([piece.points[:, :2], corners]), front.body.axes[0])
