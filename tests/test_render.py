@@ -1,5 +1,10 @@
 """Pixels against what MuJoCo's rays hit."""
 
+import os
+import subprocess
+import sys
+from ctypes.util import find_library
+
 import mujoco
 import numpy as np
 import pytest
@@ -89,6 +94,28 @@ def test_pixels_repeat_whatever_was_drawn_before():
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first[0], first[1])
     np.testing.assert_array_equal(render_episode(panda, states, PX)["front"], first)
+
+
+FALL_BACK = "import sys; from roboloop import render; render._egl_works = lambda: False; "
+
+
+@pytest.mark.skipif(find_library("OSMesa") is None, reason="OSMesa is not installed")
+def test_without_egl_osmesa_is_used_and_said_so():
+    done = run_python(FALL_BACK + "render.Renderer(8, 8)")
+    assert (done.returncode, done.stderr) == (0, "rendering with OSMesa: EGL finds no device\n")
+
+
+def test_without_opengl_the_packages_are_named():
+    done = run_python(FALL_BACK + "sys.modules['mujoco.osmesa'] = None; render.Renderer(8, 8)")
+    assert "RoboloopError: no OpenGL to render with" in done.stderr
+    assert "hint: apt-get install libegl1 libgl1-mesa-dri" in done.stderr
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that has chosen no OpenGL yet."""
+    env = {key: value for key, value in os.environ.items() if key != "MUJOCO_GL"}
+    env.pop("PYOPENGL_PLATFORM", None)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
 
 
 def test_an_unknown_camera_names_the_closest():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from roboloop.errors import RoboloopError
-from roboloop.sim import CONTROL_DT, STATE, Simulation, kinematics_of, qpos_of
+from roboloop.sim import CONTROL_DT, STATE, Simulation, qpos_of
 
 N, T = 5, 12
 
@@ -74,7 +74,7 @@ def test_reset_takes_configurations_and_targets():
     qpos[:, 0] = np.linspace(-0.5, 0.5, N)
     sim.reset(qpos, qpos[:, :1])
     np.testing.assert_array_equal(qpos_of(models()[0], sim.states), qpos)
-    assert not sim.step(qpos[:, :1]).any()
+    assert not sim.rollout(qpos[:, None, :1]).failed.any()
 
 
 def test_a_failure_stops_one_simulation_and_leaves_the_others():
@@ -90,17 +90,12 @@ def test_a_failure_stops_one_simulation_and_leaves_the_others():
     assert (bad.states[2, 4:] == good.states[2, 4]).all()
 
 
-def test_kinematics_belong_to_their_states():
-    model = pendulum()
-    states = Simulation([model]).rollout(ctrl(1)).states[0]
-    kinematics = kinematics_of(model, states)
-    data = mujoco.MjData(model)
-    for i, state in enumerate(states):
-        mujoco.mj_setState(model, data, state, STATE)
-        mujoco.mj_forward(model, data)
-        np.testing.assert_array_equal(kinematics.site_xpos[i], data.site_xpos)
-        np.testing.assert_array_equal(kinematics.xpos[i], data.xpos)
-        np.testing.assert_array_equal(kinematics.xquat[i], data.xquat)
+def test_nothing_is_stepped_when_all_have_failed():
+    sim = Simulation([pendulum()])
+    start = sim.states
+    trajectory = sim.rollout(np.full((1, 3, 1), np.nan))
+    assert trajectory.failed.all()
+    np.testing.assert_array_equal(trajectory.states[0], np.repeat(start, 3, 0))
 
 
 def test_models_of_another_layout_are_refused():

@@ -106,7 +106,7 @@ def solve(
     """Find joint positions within limits that bring the end effector to poses.
 
     Every row starts from `q_init`; rows that miss start again, first from `home`, then from random
-    positions, and keep their best.
+    positions, the same for all, and keep their best: no row depends on another.
     """
     best = _descend(chain, T_base_eefs, np.clip(q_init, *chain.limits.T), home, weights)
     rng = np.random.default_rng(0)
@@ -114,9 +114,8 @@ def solve(
         rows = np.flatnonzero(~_met(best))
         if not rows.size:
             break
-        start = rng.uniform(*chain.limits.T, size=(len(rows), len(home)))
-        start = np.broadcast_to(home, start.shape) if attempt == 0 else start
-        again = _descend(chain, T_base_eefs[rows], start, home, weights)
+        start = rng.uniform(*chain.limits.T) if attempt else home
+        again = _descend(chain, T_base_eefs[rows], np.tile(start, (len(rows), 1)), home, weights)
         better = _cost(again, weights) < _cost(best, weights)[rows]
         for old, new in zip(vars(best).values(), vars(again).values(), strict=True):
             old[rows[better]] = new[better]

@@ -19,8 +19,6 @@ from roboloop.kinematics import Chain, IkResult, Weights
 
 PREFIX = "robot/"
 """Before every name of a robot in a scene."""
-EEF_SITE = "robot/eef"
-WRIST_CAMERA = "robot/wrist"
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 PAD_FRICTION = (1.5, 0.02, 1e-4)
 """Rubber against what it holds: sliding, torsional (m), rolling (m)."""
@@ -299,10 +297,10 @@ def _add_pads(spec: mujoco.MjSpec, robot: Robot) -> None:
 
 
 def _add_excludes(spec: mujoco.MjSpec, robot: Robot) -> None:
-    """Links next to each other or with one between overlap at their joints; fingers may meet."""
+    """Links next to each other overlap at their joints, and fingers may meet: no contacts there."""
     fingers = [spec.joint(name).parent.name for name, _ in robot.finger_joints]
     pairs = {*robot.apart, *zip(fingers, fingers[1:], strict=False)}
-    for body in spec.bodies[2:]:
+    for body in spec.bodies[2:]:  # after the world and the base
         pairs.add((body.parent.name, body.name))
     for a, b in sorted(pairs):
         spec.add_exclude(bodyname1=a, bodyname2=b)

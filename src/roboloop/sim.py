@@ -85,10 +85,6 @@ class Simulation:
         if ctrl is not None:
             self._ctrl[:] = ctrl
 
-    def step(self, ctrl: Float[np.ndarray, "N nu"]) -> Bool[np.ndarray, "N"]:
-        """Advance by one control step, in place, and return which simulations failed."""
-        return self.rollout(ctrl[:, None]).failed
-
     def rollout(self, ctrl: Float[np.ndarray, "N T nu"]) -> Trajectory:
         """Advance by T control steps, in place, and record the state after each.
 
@@ -122,28 +118,3 @@ def qpos_of(
     """Return the configurations in full states."""
     start = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
     return states[..., start : start + model.nq]
-
-
-@dataclass(frozen=True)
-class Kinematics:
-    """Where everything is, consistent with the states it was computed from."""
-
-    xpos: Float[np.ndarray, "B nbody 3"]
-    xquat: Float[np.ndarray, "B nbody 4"]
-    site_xpos: Float[np.ndarray, "B nsite 3"]
-
-
-def kinematics_of(model: mujoco.MjModel, states: Float[np.ndarray, "B nstate"]) -> Kinematics:
-    """Compute body and site positions of recorded states, without stepping.
-
-    Derived fields of MjData lag a substep behind the state after a step; these do not.
-    """
-    data = mujoco.MjData(model)
-    n = len(states)
-    xpos, xquat = np.empty((n, model.nbody, 3)), np.empty((n, model.nbody, 4))
-    site_xpos = np.empty((n, model.nsite, 3))
-    for i, qpos in enumerate(qpos_of(model, states)):
-        data.qpos[:] = qpos
-        mujoco.mj_kinematics(model, data)
-        xpos[i], xquat[i], site_xpos[i] = data.xpos, data.xquat, data.site_xpos
-    return Kinematics(xpos, xquat, site_xpos)
