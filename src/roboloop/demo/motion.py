@@ -50,7 +50,6 @@ def follow(
     robot: Robot,
     Ts_base_eef: Float[np.ndarray, "T 4 4"],
     q_start: Float[np.ndarray, "n"],
-    q_end: Float[np.ndarray, "n"] | None = None,
 ) -> Float[np.ndarray, "T n"]:
     """Solve joint positions along a path of the hand, rounded and continuous from `q_start`.
 
@@ -58,15 +57,21 @@ def follow(
         Unreachable: A pose is out of reach, or the arm would have to jump.
     """
     n = len(Ts_base_eef)
-    if q_end is None:
-        q_end = inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None]).q[0]
+    q_end = inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None]).q[0]
     share = (np.arange(1, n + 1) / n)[:, None]
     solved = inverse_kinematics(robot, Ts_base_eef, q_start + share * (q_end - q_start))
     check_reach(solved.position_error, solved.rotation_error)
     q = np.concatenate([q_start[None], solved.q])
-    if np.abs(np.diff(q, axis=0)).max() > JUMP:
+    if _jumps(q):  # between branches: follow one of them, pose by pose
+        for i in range(n):
+            q[i + 1] = inverse_kinematics(robot, Ts_base_eef[i : i + 1], q[i : i + 1]).q[0]
+    if _jumps(q):
         raise Unreachable("the arm would have to jump")
     return slowed(smooth(q))[1:]
+
+
+def _jumps(q: Float[np.ndarray, "T n"]) -> bool:
+    return bool(np.abs(np.diff(q, axis=0)).max() > JUMP)
 
 
 def check_reach(position_error: np.ndarray, rotation_error: np.ndarray) -> None:

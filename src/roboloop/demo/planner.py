@@ -100,31 +100,32 @@ class Planner:
 
     def _candidates(self, what: str, body: int) -> Float[np.ndarray, "K 4 4"]:
         """Grasps in the body's frame, the most promising first."""
-        model, data = self.cell.model, self.arm.data
+        model, data, cell = self.cell.model, self.arm.data, self.cell
         near = None
         if "." in what:
-            near = data.site_xpos[model.site(self.cell.site_name(what)).id].copy()
-        grasps = antipodal_grasps(model, data, body, self.cell.robot, self._rng, near)
+            near = data.site_xpos[model.site(cell.site_name(what)).id].copy()
+        grasps = antipodal_grasps(model, data, body, cell.robot, self._rng, near)
         Ts_world_eef = self.arm.body_pose(body) @ grasps.Ts_body_eef
         # things on a table are not taken from below; handles may be taken from the side
         steepest = -0.5 if near is None else 0.2
         keep = np.flatnonzero(Ts_world_eef[:, 2, 2] < steepest)
         if not keep.size:
             raise Unreachable(f"no antipodal grasp on `{what}`")
-        if near is None:
-            keep = keep[np.argsort(self._cost(what, Ts_world_eef[keep]) + 5 * grasps.width[keep])]
-        else:
-            keep = self._rng.permutation(keep)
-        return grasps.Ts_body_eef[keep[:MAX_GRASPS]]
+        cost = self._cost(what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
+        return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
 
-    def _cost(self, role: str, Ts_world_eef: np.ndarray) -> np.ndarray:
-        """Prefer hands that point down and are turned as at home, pads full on the object, and,
-        so that demonstrations look alike, the robot's left."""
+    def _cost(self, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
+        """Prefer, on a handle, its middle, straight from the front; elsewhere hands that point
+        down and are turned as at home, pads full on the object, and, so that demonstrations look
+        alike, the robot's left."""
         cell = self.cell
-        site = cell.model.site(cell.site_name(f"{role}.top")).id
+        obj = cell.graph.object(cell.task.roles[what.partition(".")[0]])
+        if near is not None:
+            off = np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
+            return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ obj.T_world_obj[:3, 0]
+        site = cell.model.site(cell.site_name(f"{what}.top")).id
         above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - self.arm.data.site_xpos[site, 2]
-        left = cell.task.T_world_base[:3, 1]
-        aside = Ts_world_eef[:, :3, 3] @ left / max(cell.graph.object(cell.task.roles[role]).size[:2])
+        aside = Ts_world_eef[:, :3, 3] @ cell.task.T_world_base[:3, 1] / max(obj.size[:2])
         turn = _turns(self.arm.eef(np.array(cell.robot.home)), Ts_world_eef)
         tilt = 1 + Ts_world_eef[:, 2, 2]
         return tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
