@@ -78,8 +78,8 @@ def _find_object(phrase: str, graph: SceneGraph, exclude: set[str]) -> SceneObje
     if not fits:
         seen = ", ".join(f"{o.name} ({'/'.join(sorted(_colors(o)))})" for o in graph.objects)
         raise RoboloopError(f"no object in the scene fits `{phrase}`", f"the scene has: {seen}")
-    by_color = [o for o in fits if set(words) & _colors(o)]
-    fits = by_color or fits
+    by_main = [o for o in fits if set(words) & color_words(o.colors["main"])]
+    fits = by_main or [o for o in fits if set(words) & _colors(o)] or fits
     for word in words:
         if word in _SIDES and len(fits) > 1:
             axis, sign = _SIDES[word]

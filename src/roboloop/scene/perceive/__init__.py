@@ -13,6 +13,7 @@
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
@@ -23,7 +24,7 @@ from roboloop.scene.perceive.cloud import Cloud, camera_cloud
 from roboloop.scene.perceive.colors import plain_rgb
 from roboloop.scene.perceive.objects import make_object
 from roboloop.scene.perceive.outline import contains, hull_of
-from roboloop.scene.perceive.pieces import Piece, find_pieces
+from roboloop.scene.perceive.pieces import Piece, find_pieces, inside
 from roboloop.scene.perceive.segment import foreground, smooth_regions
 from roboloop.scene.perceive.support import Plane, find_support, level_pose
 
@@ -59,7 +60,10 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
     if not pieces:
         hint = "put things on the table, inside of the image, at least 1 cm high"
         raise RoboloopError("the capture shows nothing on its support", hint)
-    objects = [make_object(piece, capture.rgb, T[:2, 0], rng) for piece in pieces]
+    objects = [
+        make_object(piece, capture.rgb, T[:2, 0], rng, hiding_load(i, pieces))
+        for i, piece in enumerate(pieces)
+    ]
     objects = with_relations(with_names(objects), pieces)
     return SceneGraph(
         objects=tuple(finished(obj) for obj in objects),
@@ -68,6 +72,15 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
         background=background_color(cloud, plane, pieces, capture),
         source=capture.name,
     )
+
+
+def hiding_load(i: int, pieces: list[Piece]) -> Float[np.ndarray, "2"] | None:
+    """Middle of what stands on a piece and hides most of it from above, or None."""
+    for load in pieces:
+        if load.below == i and inside(pieces[i], load):
+            xy = load.points[:, :2]
+            return (xy.min(0) + xy.max(0)) / 2
+    return None
 
 
 def finished(obj: SceneObject) -> SceneObject:
@@ -113,7 +126,8 @@ def make_support(cloud: Cloud, plane: Plane, pieces: list[Piece], capture: Captu
     high = np.maximum(plane.hull.max(0), things.max(0) + MARGIN)
     low = np.maximum(low, things.min(0) - MAX_SUPPORT)
     high = np.minimum(high, things.max(0) + MAX_SUPPORT)
-    center = np.array([*(low + high) / 2, plane.height])
+    level = min(piece.base for piece in pieces)
+    center = np.array([*(low + high) / 2, level])
     return Support(
         T_world_support=pose.from_parts(center, np.eye(3)),
         size=(float(high[0] - low[0]), float(high[1] - low[1])),

@@ -66,8 +66,6 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
         "hollow": (0.3, 1.0, 0.08),
         "height": (0.095, 0.35, 0.012),
         "width": (0.08, 0.45, 0.03),
-        "bars": (0.0, 0.0, 0.3),
-        "door": (0.0, 0.0, 0.3),
     },
     "tray": {
         "round": ANGULAR,
@@ -79,11 +77,13 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
         "height": (0.12, 0.7, 0.03),
         "width": (0.15, 0.7, 0.03),
         "bars": (1.0, 6.0, 0.4),
+        "roof": (0.3, 1.1, 0.06),
     },
     "microwave": {
         "height": (0.12, 0.45, 0.03),
         "width": (0.17, 0.7, 0.03),
         "door": (1.0, 1.0, 0.4),
+        "roof": (0.3, 1.1, 0.06),
     },
     "stove": {
         "height": (0.035, 0.11, 0.01),
@@ -94,9 +94,8 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
     "rack": {
         "height": (0.12, 0.6, 0.03),
         "width": (0.12, 0.6, 0.03),
-        "bars": (0.0, 0.0, 0.5),
-        "door": (0.0, 0.0, 0.5),
-        "fill": (0.8, 1.0, 0.1),
+        "open": (0.03, 1.0, 0.02),
+        "hollow": (-1.0, 0.3, 0.1),
         "round": ANGULAR,
     },
 }

@@ -92,11 +92,12 @@ def is_upright_bar(front: Front) -> bool:
     return bool(across < 0.05 and np.ptp(np.percentile(front.heights, (4, 96))) > 1.3 * across)
 
 
-def furniture_features(front: Front) -> dict[str, float]:
-    """Numbers for the choice of the category: bars, panel, what is seen inside."""
+def furniture_features(front: Front, roof: float) -> dict[str, float]:
+    """Numbers for the choice of the category: bars, door, how open it is (all without a roof)."""
     bars = len(handle_heights(front)) if len(front.out) > 20 else 0
     door = is_panel(front) or is_upright_bar(front)
-    return {"bars": 0.0 if door else float(bars), "door": float(door), "inside": front.inside}
+    open_share = 1.0 if roof < 0.2 else front.inside
+    return {"bars": 0.0 if door else float(bars), "door": float(door), "open": open_share}
 
 
 def profile(front: Front, top: float) -> Float[np.ndarray, "m"]:

@@ -22,11 +22,20 @@ def make_object(
     rgb: UInt8[np.ndarray, "h w 3"],
     view: Float[np.ndarray, "2"],
     rng: np.random.Generator,
+    carried: Float[np.ndarray, "2"] | None = None,
 ) -> SceneObject:
-    """Measure, name and box an object; relations and the final name come later."""
-    shape = measure(piece, view, rng)
+    """Measure, name and box an object; relations and the final name come later.
+
+    Args:
+        piece: Its pixels.
+        rgb: The image.
+        view: Horizontal direction of the camera's right.
+        rng: For robust fits.
+        carried: Where the middle of what stands on it is, when that hides most of it.
+    """
+    shape = measure(piece, view, rng, carried)
     front = furniture.find_front(piece, shape)
-    features = shape.features | furniture.furniture_features(front)
+    features = shape.features | furniture.furniture_features(front, shape.features["roof"])
     category = classify(features)
     params: dict[str, float] = {}
     joints: tuple[Joint, ...] = ()

@@ -18,6 +18,7 @@ from roboloop.scene.perceive.segment import MIN_PIXELS
 from roboloop.scene.perceive.support import Plane
 
 GROUND = 0.03  # a region that reaches below this height stands on the support, m
+FLOATS = 0.009  # things whose lowest points are higher over the support float, m
 FAR = 0.12  # a part that floats over its object is at most this far from it, m
 NEAR = 0.05  # another floating part is at most this far from its object, m
 TOUCH = 0.03  # a small bit is at most this far from what it belongs to, m
@@ -70,14 +71,27 @@ def find_pieces(
         mask = np.any([regions[i].mask for i, g in enumerate(groups) if g == root], axis=0)
         if mask.sum() >= MIN_PIXELS and not cut_off(mask):
             kept[root] = mask
+    ground = rest_level([regions[root] for root in kept if below[root] < 0], plane.height)
     numbers = {root: k for k, root in enumerate(kept)}
     out = []
     for root, mask in kept.items():
         under = groups[below[root]] if below[root] >= 0 else -1
         stands = under in kept and under != root
-        base = ground_level(regions[root], regions[below[root]]) if stands else plane.height
+        base = ground_level(regions[root], regions[below[root]]) if stands else ground
         out.append(piece_of(cloud, mask, base, numbers[under] if stands else -1))
     return out
+
+
+def rest_level(standing: list[Piece], plane_height: float) -> float:
+    """Height at which things stand: the plane's, unless all of them float at one level over it.
+
+    Rendered tables are sometimes lower than the surface that things rest on, and depth of a
+    shiny table is too large.
+    """
+    if len(standing) < 2:
+        return plane_height
+    lowest = min(float(np.percentile(piece.heights, 0.5)) for piece in standing)
+    return plane_height + lowest if lowest > FLOATS else plane_height
 
 
 def ground_level(region: Piece, other: Piece) -> float:

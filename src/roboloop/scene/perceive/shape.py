@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from scipy import ndimage
+
 from roboloop.scene.perceive.outline import (
     Circle,
     Rectangle,
@@ -17,6 +19,7 @@ from roboloop.scene.perceive.outline import (
 from roboloop.scene.perceive.pieces import FLAT, Piece
 
 ROUND = 0.55  # share of the outline on a circle that makes a thing round
+TALL = 1.6  # things this much higher than wide are completed around the middle of their top
 BEYOND = 0.008  # what is further than this from a round body is a handle, m
 
 
@@ -30,7 +33,7 @@ class Shape:
     box: Rectangle
     """Smallest rectangle around everything."""
     top: Rectangle
-    """Smallest rectangle around the highest flat patch."""
+    """Rectangle of the largest flat patch."""
     top_height: float
     features: dict[str, float] = field(default_factory=dict)
     """Numbers that the category follows from, see `measure`."""
@@ -38,26 +41,37 @@ class Shape:
     """Direction of the handle, rad, or None."""
 
 
-def measure(piece: Piece, view: Float[np.ndarray, "2"], rng: np.random.Generator) -> Shape:
+def measure(
+    piece: Piece,
+    view: Float[np.ndarray, "2"],
+    rng: np.random.Generator,
+    carried: Float[np.ndarray, "2"] | None = None,
+) -> Shape:
     """Measure an object.
 
     Features (lengths in m): `height`, `length` and `width` of the box seen from above, `slender`
     (height over length), `round` (share of the outline on a circle), `fill` (share of the box that
     the outline fills), `hollow` (how deep the inside lies under the rim, share of the height),
     `handle` (how far it sticks out of the round body), `neck` (width near the top over the
-    largest), `flat` (share of pixels on the highest flat patch), `slab` (length of that patch over
+    largest), `flat` (share of pixels on the largest flat patch), `roof` (share of
+    the box under that patch, when it is the top), `slab` (length of that patch over
     the box's).
 
     Args:
         piece: Its pixels.
         view: Horizontal direction of the camera's right, for widths of the silhouette.
         rng: For robust fits.
+        carried: Where the middle of what stands on it is, when that hides it.
     """
     xy, heights, height = piece.points[:, :2], piece.heights, piece.top
     circle = body_circle(piece, rng)
-    box = smallest_rectangle(xy)
-    top, top_height, flat = flat_top(piece)
     angle, reach = find_handle(piece, circle)
+    hollow = hollowness(piece, circle, smallest_rectangle(xy))
+    seen = xy
+    if hollow < 0.3 and angle is None:
+        seen = mirrored(xy, heights, carried)
+    box = face_rectangle(seen, piece.normals)
+    top, top_height, flat, roof = flat_top(piece, box)
     length, width = max(box.size), min(box.size)
     body = 2 * circle.radius if angle is not None else length
     features = {
@@ -66,14 +80,51 @@ def measure(piece: Piece, view: Float[np.ndarray, "2"], rng: np.random.Generator
         "width": float(width),
         "slender": height / float(body),
         "round": circle.share,
-        "fill": hull_area(hull_of(xy)) / float(length * width),
-        "hollow": hollowness(piece, circle, box),
+        "fill": hull_area(hull_of(seen)) / float(length * width),
+        "hollow": hollow,
         "handle": reach,
         "neck": neck_ratio(xy @ view, heights, height),
         "flat": flat,
+        "roof": roof,
         "slab": float(max(top.size) / length),
     }
     return Shape(height, circle, box, top, top_height, features, angle)
+
+
+def mirrored(
+    xy: Float[np.ndarray, "n 2"],
+    heights: Float[np.ndarray, "n"],
+    carried: Float[np.ndarray, "2"] | None,
+) -> Float[np.ndarray, "m 2"]:
+    """Complete the hidden side of a thing by turning it half around its axis.
+
+    The axis of tall things goes through the middle of their top; that of what carries something,
+    through the middle of the load.
+    """
+    height = heights.max()
+    if carried is not None:
+        return np.concatenate([xy, 2 * carried - xy])
+    if height < TALL * np.ptp(xy, axis=0).max():
+        return xy
+    top = xy[heights > 0.93 * height]
+    center = (top.min(0) + top.max(0)) / 2
+    return np.concatenate([xy, 2 * center - xy])
+
+
+def face_rectangle(xy: Float[np.ndarray, "n 2"], normals: Float[np.ndarray, "k 3"]) -> Rectangle:
+    """Rectangle around points along the faces that are seen, or the smallest one without faces."""
+    flat = normals[np.hypot(normals[:, 0], normals[:, 1]) > 0.8]
+    smallest = smallest_rectangle(xy)
+    if len(flat) < 40:
+        return smallest
+    angle = np.arctan2(flat[:, 1], flat[:, 0])
+    turn = np.angle(np.exp(4j * angle).mean()) / 4  # faces repeat every quarter turn
+    off = np.angle(np.exp(4j * (angle - turn))) / 4
+    if (np.abs(off) < np.radians(8)).mean() < 0.5:
+        return smallest
+    turn += np.median(off[np.abs(off) < np.radians(8)])
+    box = along_axes(xy, np.array([np.cos(turn), np.sin(turn)]))
+    return box if box.size.prod() < 1.4 * smallest.size.prod() else smallest
 
 
 def body_circle(piece: Piece, rng: np.random.Generator) -> Circle:
@@ -92,33 +143,59 @@ def body_circle(piece: Piece, rng: np.random.Generator) -> Circle:
     return best
 
 
-def flat_top(piece: Piece) -> tuple[Rectangle, float, float]:
-    """Find the highest large flat patch: its rectangle, height, and share of the pixels."""
+def flat_top(piece: Piece, box: Rectangle) -> tuple[Rectangle, float, float, float]:
+    """Find the largest flat patch.
+
+    Returns:
+        Its rectangle, its height, its share of the pixels, and the share of `box` that it roofs.
+    """
     up = (piece.normals[:, 2] > FLAT) & (piece.heights > 0.3 * piece.top)
     if up.sum() < 20:
-        return smallest_rectangle(piece.points[:, :2]), piece.top, 0.0
-    heights = piece.heights[up]
-    count, edges = np.histogram(heights, np.arange(0, heights.max() + 0.008, 0.004))
-    count = count + np.append(count[1:], 0)
-    level = edges[np.flatnonzero(count > 0.25 * count.max())[-1]] + 0.004
-    patch = np.abs(heights - level) < 0.005
+        return box, piece.top, 0.0, 0.0
+    xy, heights = piece.points[up][:, :2], piece.heights[up]
+    count, edges = np.histogram(heights, np.arange(0, heights.max() + 0.012, 0.004))
+    count = (count[:-1] + count[1:]) * edges[1:-1]
+    level = float(edges[count.argmax() + 1])
+    patch = np.abs(heights - level) < 0.008
     level = float(np.median(heights[patch]))
-    patch = np.abs(heights - level) < 0.004
-    return smallest_rectangle(piece.points[up][patch][:, :2]), level, float(patch.sum() / len(up))
+    solid = solid_part(xy[patch])
+    area = hull_area(hull_of(solid))
+    roof = area / float(box.size.prod()) if level > 0.8 * piece.top else 0.0
+    return smallest_rectangle(solid), level, float(patch.sum() / len(up)), roof
+
+
+def solid_part(xy: Float[np.ndarray, "n 2"], cell: float = 0.006) -> Float[np.ndarray, "m 2"]:
+    """Keep the points of patches at least 2.4 cm wide, without thin edges that lie level."""
+    index = ((xy - xy.min(0)) / cell).astype(int) + 1
+    grid = np.zeros(index.max(0) + 2, bool)
+    grid[index[:, 0], index[:, 1]] = True
+    grid = ndimage.binary_closing(grid, iterations=1)
+    grid = ndimage.binary_opening(grid, np.ones((4, 4)))
+    labels, n = ndimage.label(grid)
+    if n == 0:
+        return xy
+    largest = np.bincount(labels.ravel())[1:].argmax() + 1
+    kept = xy[labels[index[:, 0], index[:, 1]] == largest]
+    return kept if len(kept) > 10 else xy
 
 
 def find_handle(piece: Piece, circle: Circle) -> tuple[float | None, float]:
-    """Find what sticks out of a round body on one side: its direction (rad) and reach (m)."""
+    """Find what sticks out of a round body on one side: its direction (rad) and reach (m).
+
+    A smaller bit on the other side, a spout, does not matter.
+    """
     offset = piece.points[:, :2] - circle.center
     distance = np.linalg.norm(offset, axis=1)
     outside = distance > circle.radius + max(BEYOND, 0.06 * circle.radius)
-    share = outside.mean()
-    if circle.share < 0.35 or outside.sum() < 15 or share > 0.45:
+    if circle.share < 0.35 or outside.sum() < 15 or outside.mean() > 0.45:
         return None, 0.0
-    mean = (offset[outside] / distance[outside, None]).mean(0)
-    if np.linalg.norm(mean) < 0.75:
+    angle = np.arctan2(offset[outside, 1], offset[outside, 0])
+    tip = angle[distance[outside].argmax()]
+    off = np.angle(np.exp(1j * (angle - tip)))
+    near = np.abs(off) < 0.6
+    if (np.abs(np.sin(off)) < 0.6).mean() < 0.8 or near.mean() < 0.5:
         return None, 0.0
-    return float(np.arctan2(mean[1], mean[0])), float(distance.max() - circle.radius)
+    return float(tip + np.median(off[near])), float(distance.max() - circle.radius)
 
 
 def hollowness(piece: Piece, circle: Circle, box: Rectangle) -> float:
