@@ -109,6 +109,12 @@ def test_a_killed_run_goes_on_exactly(trained, tmp_path, monkeypatch):
     assert [row["step"] for row in read_curve(tmp_path / "curve.csv")] == [2, 4, 6]
 
 
+def test_two_workers_learn_what_one_learns(trained, tmp_path):
+    train(make_cache(), make_checkpoint(), SCHEDULE, tmp_path, seed=0, workers=2)
+    name = "checkpoints/last.safetensors"
+    assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+
+
 def test_another_seed_gives_other_weights(trained, tmp_path):
     train(make_cache(), make_checkpoint(), SCHEDULE, tmp_path, seed=1)
     name = "model.safetensors"

@@ -30,6 +30,7 @@ class ActPolicy:
             RoboloopError: It is of another version, damaged, or its weights do not fit its record.
         """
         checkpoint, weights = read_checkpoint(folder)
+        torch.set_num_threads(1)  # two, on cores that others use too, are many times slower
         try:
             return cls(checkpoint, weights)
         except (RuntimeError, KeyError) as error:

@@ -35,21 +35,16 @@ class Config(CommonFlags):
     """Highest learning rate."""
     px: int = 96
     """Height and width of the images that the policy sees."""
-    threads: int = 1
-    """Threads that compute; two on a busy machine are slower than one."""
 
 
 def run(config: Config) -> None:
     """Write OUT/policy.json, OUT/model.safetensors and OUT/curve.csv."""
-    import torch
-
     from roboloop.policy.train import Schedule, steps_in, train
 
     if config.policy not in RECIPES:
         raise unknown_name("policy", config.policy, RECIPES)
     if config.out is None:
         raise RoboloopError("no output folder", "give --out DIR")
-    torch.set_num_threads(config.threads)
     with Run.open(config.out, "train", config, config.seed, config.overwrite) as record:
         if not record.finished:
             cache = read_cache(build_cache(config.dataset, config.px))
@@ -58,10 +53,12 @@ def run(config: Config) -> None:
             schedule = Schedule(steps, config.batch or BATCH[config.scale], config.learning_rate)
             if config.minutes:
                 steps = record.manifest["figures"].get("steps")
-                steps = steps or steps_in(config.minutes, cache, checkpoint.config, schedule)
+                steps = steps or steps_in(
+                    config.minutes, cache, checkpoint.config, schedule, config.workers
+                )
                 schedule = replace(schedule, steps=steps)
             record.checkpoint(steps=schedule.steps, batch=schedule.batch)
-            curve = train(cache, checkpoint, schedule, config.out, config.seed)
+            curve = train(cache, checkpoint, schedule, config.out, config.seed, config.workers)
             first, last = curve[0], curve[-1]
             record.finish(held_out_loss=last["held_out_loss"])
             console.summary(

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ STAGE = 4
 """Number of this stage in the seeds of everything random."""
 HELD_OUT = 20
 """One episode in so many is held out of training, at least one."""
+N_SHARDS = 2
+"""Parts of a batch that can be computed at once."""
 N_CHECK = 256
 """Frames of held-out episodes on which the loss is measured."""
 WARMUP_STEPS, BETAS, WEIGHT_DECAY, MAX_NORM = 50, (0.9, 0.99), 1e-4, 1.0
@@ -41,7 +44,7 @@ class Schedule:
 
     steps: int
     batch: int
-    """Images of each camera in a step."""
+    """Images of each camera in a step; even."""
     learning_rate: float = 1e-3
     """Highest learning rate; it warms up, then falls to zero along a cosine."""
     averaging: float = 0.99
@@ -56,36 +59,50 @@ class Schedule:
 
 
 class Learner:
-    """The weights, their average and the optimiser's state; a step changes them in place."""
+    """The weights, their average and the optimiser's state; a step changes them in place.
 
-    def __init__(self, samples: Samples, schedule: Schedule, seed: int) -> None:
+    A step's batch is split into shards, whose gradients are computed by threads and added up in
+    order: the same numbers for any number of workers. Torch's own threads are kept to one per
+    worker (`train` sees to it): on busy cores they wait for each other most of the time.
+    """
+
+    def __init__(self, samples: Samples, schedule: Schedule, seed: int, workers: int = 1) -> None:
         self.samples, self.schedule, self.seed, self.step = samples, schedule, seed, 0
         torch.manual_seed(seed)
         cameras, scaling = tuple(samples.cache.images), measure_scaling(samples)
         self.net = Act(samples.config, cameras, scaling)
         self.average = Act(samples.config, cameras, scaling)
         self.average.load_state_dict(self.net.state_dict())
+        self._weights = list(self.net.parameters())
         self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), schedule.learning_rate, BETAS, weight_decay=WEIGHT_DECAY
+            self._weights, schedule.learning_rate, BETAS, weight_decay=WEIGHT_DECAY
         )
         self._train_frames, self._held_out_frames = split_frames(samples.cache, seed)
+        self._map = ThreadPoolExecutor(workers).map if workers > 1 else map
 
-    def learn(self) -> dict[str, float]:
+    def learn(self) -> Row:
         """Take one step; its batch depends on the seed and the step alone."""
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, STAGE, self.step]))
-        frames = rng.choice(self._train_frames, self.schedule.batch)
-        batch = to_tensors(self.samples.draw(rng, frames))
-        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        terms = self.net.losses(batch, noise)
+        seeds = np.random.SeedSequence([self.seed, STAGE, self.step]).spawn(N_SHARDS)
+        shards = list(self._map(self._gradients, seeds))
+        gradients = zip(*(gradients for _, gradients in shards), strict=True)
+        for weight, parts in zip(self._weights, gradients, strict=True):
+            weight.grad = torch.stack(parts).mean(0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
-        self.optimizer.zero_grad()
-        terms["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), MAX_NORM)
+        torch.nn.utils.clip_grad_norm_(self._weights, MAX_NORM)
         self.optimizer.step()
         self._average()
         self.step += 1
-        return {name: float(value.detach()) for name, value in terms.items()}
+        return mean_row([terms for terms, _ in shards])
+
+    def _gradients(self, seed: np.random.SeedSequence) -> tuple[Row, tuple[Tensor, ...]]:
+        """Draw a shard of the batch; return the terms of its loss, and the gradients."""
+        rng = np.random.default_rng(seed)
+        frames = rng.choice(self._train_frames, self.schedule.batch // N_SHARDS)
+        batch = to_tensors(self.samples.draw(rng, frames))
+        terms = self.net.losses(batch, torch.Generator().manual_seed(int(rng.integers(2**62))))
+        gradients = torch.autograd.grad(terms["loss"], self._weights)
+        return {name: float(value.detach()) for name, value in terms.items()}, gradients
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -132,7 +149,12 @@ class Learner:
 
 
 def train(
-    cache: Cache, checkpoint: Checkpoint, schedule: Schedule, out: Path, seed: int
+    cache: Cache,
+    checkpoint: Checkpoint,
+    schedule: Schedule,
+    out: Path,
+    seed: int,
+    workers: int = 1,
 ) -> list[Row]:
     """Train in `out`, or go on there, until the schedule ends.
 
@@ -146,11 +168,13 @@ def train(
         schedule: How long and how fast.
         out: The folder.
         seed: Seed of everything random.
+        workers: Threads that compute; the result is the same for any number.
 
     Returns:
         The learning curve.
     """
-    learner = Learner(Samples(cache, checkpoint.config), schedule, seed)
+    torch.set_num_threads(1)
+    learner = Learner(Samples(cache, checkpoint.config), schedule, seed, workers)
     last, curve = out / "checkpoints" / "last.safetensors", []
     if last.exists():
         learner.restore(read_tensors(last))
@@ -164,10 +188,14 @@ def train(
             progress.update(learner.step, loss=terms[-1]["loss"])
             due = learner.step % schedule.save_steps == 0 or learner.step == schedule.steps
             if due or stop.requested:
-                means = {name: float(np.mean([t[name] for t in terms])) for name in terms[0]}
                 held_out = learner.held_out_loss()
                 cpu = time.process_time() - cpu_start
-                row = {"step": learner.step, **means, "held_out_loss": held_out, "cpu_s": cpu}
+                row = {
+                    "step": learner.step,
+                    **mean_row(terms),
+                    "held_out_loss": held_out,
+                    "cpu_s": cpu,
+                }
                 curve.append(row)
                 terms = []
                 _save(out, last, replace(checkpoint, step=learner.step), learner, curve)
@@ -208,14 +236,22 @@ def split_frames(cache: Cache, seed: int) -> tuple[Int64[np.ndarray, "n"], Int64
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def steps_in(minutes: float, cache: Cache, config: ActConfig, schedule: Schedule) -> int:
+def steps_in(
+    minutes: float, cache: Cache, config: ActConfig, schedule: Schedule, workers: int
+) -> int:
     """Return how many steps fit in `minutes` on this machine, by timing a few."""
-    learner = Learner(Samples(cache, config), schedule, 0)
+    torch.set_num_threads(1)
+    learner = Learner(Samples(cache, config), schedule, 0, workers)
     learner.learn()  # the first one also sets things up
     start = time.monotonic()
     for _ in range(TIMED_STEPS):
         learner.learn()
     return max(1, round(60 * minutes * TIMED_STEPS / (time.monotonic() - start)))
+
+
+def mean_row(rows: list[Row]) -> Row:
+    """Average each value over rows."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def to_tensors(batch: Batch) -> dict[str, Tensor]:
