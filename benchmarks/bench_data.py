@@ -67,7 +67,8 @@ def bench_ours(folder: Path, episodes: list[Episode], seconds: float) -> tuple[f
     wall = n_steps / (perf_counter() - start_wall)
     n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(
-        f"write     {written:8,.0f} steps/CPU-s   {wall:,.0f} steps/s, {n_bytes / n_steps:,.0f} bytes/step"
+        f"write     {written:8,.0f} steps/CPU-s   {wall:,.0f} steps/s, "
+        f"{n_bytes / n_steps:,.0f} bytes/step"
     )
     start = process_time()
     cache = read_cache(build_cache(folder, PX))

@@ -33,7 +33,9 @@ def make_scene(*objects: SceneObject) -> SceneGraph:
     T_world_camera = pose.look_at(np.array([0.7, 0.0, 1.6]), np.array([0.0, 0.0, TABLE_Z]))
     return SceneGraph(
         objects=objects,
-        support=Support(pose.from_parts(np.array([0, 0, TABLE_Z]), np.eye(3)), (1.0, 1.2), (0.8, 0.7, 0.6)),
+        support=Support(
+            pose.from_parts(np.array([0, 0, TABLE_Z]), np.eye(3)), (1.0, 1.2), (0.8, 0.7, 0.6)
+        ),
         camera=Camera(640, 480, 579.4, 579.4, 320.0, 240.0, T_world_camera),
         source="test",
     )

@@ -8,10 +8,10 @@ from pathlib import Path
 import jaxtyping
 import numpy as np
 import pytest
-from data_episodes import ACTION_NAMES, STATE_NAMES, files_of, finish, make_dataset, make_episode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_episodes import ACTION_NAMES, STATE_NAMES, files_of, finish, make_dataset, make_episode
 from roboloop.data.check import check_dataset
 from roboloop.data.episode import Episode
 from roboloop.data.layout import Limits, assign_files

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from data_episodes import make_dataset, make_episode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_episodes import make_dataset, make_episode
 from roboloop.data.cache import build_cache, read_cache
 from roboloop.data.reader import iter_episodes
 from roboloop.data.windows import Windows, chunk_steps

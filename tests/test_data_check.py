@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from data_episodes import files_of, finish, make_dataset, make_episode
 
+from data_episodes import files_of, finish, make_dataset, make_episode
 from roboloop.cli import main
 from roboloop.data.check import check_dataset
 from roboloop.data.shard import list_shards, write_shard

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_episodes import make_dataset, make_episode
 
+from data_episodes import make_dataset, make_episode
 from roboloop.data.layout import Limits
 
 TOOLS = Path(__file__).parents[1] / "tools"

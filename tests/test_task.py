@@ -25,7 +25,12 @@ KITCHEN = make_scene(
     ("sentence", "kind", "roles", "joint"),
     [
         ("put the white mug on the plate", "put_on", {"object": "mug", "target": "plate"}, None),
-        ("Place the red cup onto the dish.", "put_on", {"object": "mug_2", "target": "plate"}, None),
+        (
+            "Place the red cup onto the dish.",
+            "put_on",
+            {"object": "mug_2", "target": "plate"},
+            None,
+        ),
         ("put mug 2 into the basket", "put_in", {"object": "mug_2", "target": "basket"}, None),
         ("open the top drawer of the cabinet", "open", {"target": "cabinet"}, "drawer_0"),
         ("close the bottom drawer", "close", {"target": "cabinet"}, "drawer_2"),
@@ -75,7 +80,9 @@ def test_the_base_stands_within_reach_and_faces_the_task(robot):
 
 
 def test_objects_too_far_apart_are_refused():
-    graph = make_scene(make_object("bowl", "bowl", (0, -3.0)), make_object("plate", "plate", (0, 3)))
+    graph = make_scene(
+        make_object("bowl", "bowl", (0, -3.0)), make_object("plate", "plate", (0, 3))
+    )
     with pytest.raises(RoboloopError, match="no base pose of `panda` reaches bowl, plate"):
         make_task(graph, "put the bowl on the plate", ROBOTS["panda"])
 

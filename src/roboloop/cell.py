@@ -17,9 +17,6 @@ from roboloop.scene.graph import SceneGraph
 from roboloop.task.constraints import Constraint, Values, parse
 from roboloop.task.spec import Task
 
-OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
-"""MuJoCo's cameras look along -z with y up; ours along z with y down."""
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -129,7 +126,7 @@ def load_cells(folders: Sequence[Path], task: Task) -> list[Cell]:
 
 def _aim_front(spec: mujoco.MjSpec, graph: SceneGraph, task: Task) -> None:
     """Turn the scene's front camera to the task's view, in place."""
-    R = graph.camera.T_world_camera[:3, :3] @ task.front.R_camera_front @ OPENGL_FROM_OPENCV
+    R = graph.camera.T_world_camera[:3, :3] @ task.front.R_camera_front @ pose.OPENGL_FROM_OPENCV
     camera = spec.camera("front")
     camera.quat = pose.matrix_to_quat(R)
     camera.fovy = np.rad2deg(task.front.fovy)

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 Array = np.ndarray
+OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
+"""MuJoCo's cameras look along -z with y up; ours along z with y down."""
 
 
 def from_parts(p: Float[Array, "*B 3"], R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 4 4"]:

@@ -19,7 +19,6 @@ from roboloop.kinematics import Chain, IkResult, Weights
 
 PREFIX = "robot/"
 """Before every name of a robot in a scene."""
-OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 PAD_FRICTION = (1.5, 0.02, 1e-4)
 """Rubber against what it holds: sliding, torsional (m), rolling (m)."""
 PAD_SOLREF, PAD_SOLIMP = (0.01, 1.0), (0.95, 0.99, 0.001, 0.5, 2.0)
@@ -315,5 +314,5 @@ def _add_eef(spec: mujoco.MjSpec, robot: Robot) -> None:
     p_eye, p_target, fovy = robot.wrist_camera
     up = np.array([1.0, 0.0, 0.0])
     T = T_body_eef @ pose.look_at(np.array(p_eye), np.array(p_target), up)
-    quat = pose.matrix_to_quat(T[:3, :3] @ OPENGL_FROM_OPENCV)
+    quat = pose.matrix_to_quat(T[:3, :3] @ pose.OPENGL_FROM_OPENCV)
     body.add_camera(name="wrist", pos=T[:3, 3], quat=quat, fovy=fovy)

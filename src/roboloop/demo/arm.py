@@ -1,4 +1,4 @@
-"""The arm in its cell: reach, straight and lifted ways of the hand, clearance. State in, paths out."""
+"""The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
 import mujoco
 import numpy as np

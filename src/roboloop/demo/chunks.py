@@ -1,4 +1,4 @@
-"""Many attempts in chunks: each chunk once, its results in one file, resumable, any number of workers."""
+"""Many attempts in chunks: each once, its results in one file, resumable, on any workers."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

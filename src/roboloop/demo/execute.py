@@ -55,7 +55,9 @@ def attempt(
         One attempt a cell.
     """
     sim = Simulation([cell.model for cell in cells], n_threads)
-    records = [_Record(cell, rng, noise, start_spread) for cell, rng in zip(cells, rngs, strict=True)]
+    records = [
+        _Record(cell, rng, noise, start_spread) for cell, rng in zip(cells, rngs, strict=True)
+    ]
     sim.reset(np.stack([r.qpos for r in records]), np.stack([r.rest for r in records]))
     for record, state in zip(records, sim.states, strict=True):
         record.states.append(state[None].copy())

@@ -24,14 +24,14 @@ def solve_object_pose(
     T_world_obj: Float[np.ndarray, "4 4"],
     yaw: float,
 ) -> Float[np.ndarray, "4 4"]:
-    """Find where to bring an object, turned by `yaw` (rad) about z from upright, to meet a sub-goal.
+    """Find where to bring an object, upright and turned by `yaw`, to meet a sub-goal.
 
     Args:
         constraints: The sub-goal.
         values: Keypoints and joints now; the object's own points move with it.
         role: The role that the object plays.
         T_world_obj: Its pose now.
-        yaw: Its yaw at the goal.
+        yaw: Its yaw at the goal, rad.
 
     Raises:
         Unreachable: No position meets the constraints; the worst one is named.

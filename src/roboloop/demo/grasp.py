@@ -58,7 +58,9 @@ def antipodal_grasps(
     """
     geoms = [
         g
-        for g in range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
+        for g in range(
+            model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body]
+        )
         if model.geom_contype[g] or model.geom_conaffinity[g]
     ]
     aimed = geoms if near is None else _around(model, data, geoms, near, radius)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from roboloop.cell import Cell
 
 MOVED, LIFTED = 0.015, 0.02
-"""An object that went less than the first (m) was not touched; one that rose by the second was held."""
+"""An object that went less far was not touched; one that rose higher was held, m."""
 JOINT_MOVED = 0.1
 """Share of its range that a joint has to move before its handle counts as held."""
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.demo.goals import Unreachable
 from roboloop.robot import Robot, inverse_kinematics
+from roboloop.sim import CONTROL_DT
 
-CONTROL_DT = 0.05
 LINEAR_SPEED, ANGULAR_SPEED = 0.30, 1.8
 """Of the hand between waypoints, m/s and rad/s."""
 SMOOTHING_STEPS = 5
@@ -33,10 +33,8 @@ class Motion:
     """Joint targets and the gripper's, one row a control step."""
 
 
-def timed(
-    waypoints: Float[np.ndarray, "W 4 4"], speed: float = 1.0
-) -> Float[np.ndarray, "T 4 4"]:
-    """Sample poses along straight lines between waypoints, one a control step, first one left out."""
+def timed(waypoints: Float[np.ndarray, "W 4 4"], speed: float = 1.0) -> Float[np.ndarray, "T 4 4"]:
+    """Sample poses along straight lines between waypoints, one a control step, not the first."""
     steps = []
     for T_a, T_b in zip(waypoints[:-1], waypoints[1:], strict=True):
         length = np.linalg.norm(T_b[:3, 3] - T_a[:3, 3]) / LINEAR_SPEED
@@ -104,7 +102,7 @@ def slowed(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S n"]:
 def with_gripper(
     q: Float[np.ndarray, "T n"], gripper: float, hold_steps: int = 0, then: float | None = None
 ) -> Float[np.ndarray, "S nu"]:
-    """Append the gripper's target; after the path stand still for `hold_steps` with target `then`."""
+    """Append the gripper's target; then stand still for `hold_steps` with the target `then`."""
     moving = np.column_stack([q, np.full(len(q), gripper)])
     still = np.column_stack(
         [np.repeat(q[-1:], hold_steps, 0), np.full(hold_steps, gripper if then is None else then)]

@@ -5,7 +5,7 @@ before has been executed, from where things really are.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -30,6 +30,7 @@ N_YAWS = 8
 MAX_GRASPS = 100
 
 
+@runtime_checkable
 class Expert(Protocol):
     """Makes demonstrations in one cell, stage by stage."""
 
@@ -115,9 +116,11 @@ class Planner:
         return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
 
     def _cost(self, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
-        """Prefer, on a handle, its middle, straight from the front; elsewhere hands that point
-        down and are turned as at home, pads full on the object, and, so that demonstrations look
-        alike, the robot's left."""
+        """Prefer grasps that hold well and look alike from one demonstration to the next.
+
+        On a handle: its middle, straight from the front. Elsewhere: the hand pointing down and
+        turned as at home, its pads full on the object, on the robot's left.
+        """
         cell = self.cell
         obj = cell.graph.object(cell.task.roles[what.partition(".")[0]])
         if near is not None:
@@ -132,7 +135,7 @@ class Planner:
 
     def _allows(self, goal: Goal, T_body_eef: np.ndarray, body: int) -> bool:
         """Whether the hand can reach one way of the goal with this grasp, without a collision."""
-        ik, good = self.arm.reach(goal.Ts_world_held @ T_body_eef, self.cell.robot.home)
+        ik, good = self.arm.reach(goal.Ts_world_held @ T_body_eef, np.array(self.cell.robot.home))
         states = goal.qpos[good]
         states[:, self.cell.arm_qpos] = ik.q[good]
         return bool(self.arm.clear_states(states, held=body).any())
@@ -166,7 +169,7 @@ class Planner:
         raise Unreachable(f"no way to the sub-goal: {problem}")
 
     def _retreat(self, stage: Stage, qpos: np.ndarray) -> np.ndarray:
-        """Back out along the approach axis, then up, until the sub-goal holds with room to spare."""
+        """Back out along the approach axis, then up, until the sub-goal holds amply."""
         self.arm.update(qpos)
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
@@ -224,4 +227,3 @@ def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _along_approach(distance: float) -> np.ndarray:
     return pose.from_parts(np.array([0.0, 0.0, distance]), np.eye(3))
-

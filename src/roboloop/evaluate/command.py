@@ -77,7 +77,13 @@ def _row(config: Config, out: Path, policy: str, n: int) -> dict[str, Any]:
     name = _label(policy)
     work = partial(_evaluate, config, policy)
     done = run_chunks(
-        name, out / "rollouts" / name, n, CHUNK, work, config.workers, good=lambda r: not r["reason"]
+        name,
+        out / "rollouts" / name,
+        n,
+        CHUNK,
+        work,
+        config.workers,
+        good=lambda r: not r["reason"],
     )
     reasons = [result["reason"] for result in done]
     good = reasons.count("")
@@ -109,14 +115,14 @@ def _evaluate(config: Config, policy: str, indices: range) -> list[dict[str, Any
         tries = attempt(cells, experts, indices, rngs, start_spread=config.start_spread)
         ends = [Rollout.of_attempt(each) for each in tries]
     else:
+        actor = load_policy(policy, task.robot, config.execute_steps)
         ends = rollout(
-            cells, load_policy(policy, task.robot, config.execute_steps), rngs, config.horizon_steps,
-            config.execute_steps, config.px, config.start_spread,
+            cells, actor, rngs, config.horizon_steps, config.execute_steps, config.px,
+            config.start_spread,
         )  # fmt: skip
     for index, end in zip(indices, ends, strict=True):
-        with atomic_path(_states_file(config, policy, index)) as temporary:
-            with temporary.open("wb") as stream:
-                np.save(stream, end.states, allow_pickle=False)
+        with atomic_path(_states_file(config, policy, index)) as path, path.open("wb") as stream:
+            np.save(stream, end.states, allow_pickle=False)
     return [
         {"reason": end.reason, "steps": end.steps, "scene": folder.name}
         for folder, end in zip(folders, ends, strict=True)

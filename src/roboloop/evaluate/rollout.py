@@ -77,9 +77,7 @@ def rollout(
             ctrl = chunk[:, n - 1].astype(float)
     settled = sim.rollout(np.repeat(ctrl[:, None], SETTLE_STEPS, 1)).states[:, -1:]
     path = np.concatenate(states, 1)
-    return [
-        _judged(cell, path[i], settled[i], bool(failed[i])) for i, cell in enumerate(cells)
-    ]
+    return [_judged(cell, path[i], settled[i], bool(failed[i])) for i, cell in enumerate(cells)]
 
 
 def observe(

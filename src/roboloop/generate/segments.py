@@ -179,7 +179,9 @@ def _joint_address(cell: Cell, stage: Stage) -> int | None:
     return int(cell.model.jnt_qposadr[cell.model.body_jntadr[body]])
 
 
-def _placed(Ts_world_eef: np.ndarray, segment: Segment, p_eef_bottom: np.ndarray | None) -> np.ndarray:
+def _placed(
+    Ts_world_eef: np.ndarray, segment: Segment, p_eef_bottom: np.ndarray | None
+) -> np.ndarray:
     """Shift the hand so that what it holds now ends where the source's object did."""
     assert segment.p_eef_bottom is not None and p_eef_bottom is not None
     Ts = Ts_world_eef.copy()

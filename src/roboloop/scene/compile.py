@@ -20,7 +20,6 @@ CONTACT_SOLIMP = (0.95, 0.99, 0.001, 0.5, 2.0)
 TABLE_THICKNESS = 0.04
 FLOOR_DEPTH = 0.75
 """Floor below the table's top, m."""
-_OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 
 
 def scene_spec(graph: SceneGraph) -> mujoco.MjSpec:
@@ -116,7 +115,7 @@ def _add_camera(spec: mujoco.MjSpec, camera: Camera) -> None:
     ours = spec.worldbody.add_camera(
         name="front",
         pos=T[:3, 3],
-        quat=pose.matrix_to_quat(T[:3, :3] @ _OPENGL_FROM_OPENCV),
+        quat=pose.matrix_to_quat(T[:3, :3] @ pose.OPENGL_FROM_OPENCV),
         fovy=np.rad2deg(2 * np.arctan(camera.height / (2 * camera.fy))),
         resolution=[camera.width, camera.height],
     )

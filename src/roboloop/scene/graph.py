@@ -59,7 +59,7 @@ class SceneObject:
     T_world_obj: Float[np.ndarray, "4 4"]
     size: Vector
     params: dict[str, float]
-    """Shape parameters of the family beyond `size`; every family fills missing ones with defaults."""
+    """Shape parameters of the family beyond `size`; missing ones get its defaults."""
     colors: dict[str, Rgb]
     """sRGB in 0..1 by part: always `main`; families add parts such as `accent`."""
     joints: tuple[Joint, ...] = ()

@@ -110,7 +110,8 @@ def _check(node: ast.expr, text: str) -> None:
                 _check(arg, text)
             return
     raise RoboloopError(
-        f"constraint `{text}`: `{ast.unparse(node)}` at column {node.col_offset + 1} is not allowed",
+        f"constraint `{text}`: `{ast.unparse(node)}` at column {node.col_offset + 1} "
+        "is not allowed",
         f"allowed: role.keypoint, joint(role.joint), numbers, + - * /, {', '.join(_FUNCTIONS)}",
     )
 

@@ -10,13 +10,15 @@ from roboloop.scene.families import FAMILIES
 from roboloop.scene.graph import Joint, Rgb, SceneGraph, SceneObject
 
 _PUT = r"(?:put|place|set|move|stack|drop|pick up)"
+_AND = r"(?: and (?:put|place) it)?"
 _PATTERNS: tuple[tuple[str, str], ...] = (
-    ("put_in", rf"{_PUT} (?P<object>.+?) (?:and place it |and put it )?(?:in|into|inside(?: of)?) (?P<target>.+)"),
-    ("put_on", rf"{_PUT} (?P<object>.+?) (?:and place it |and put it )?(?:on|onto|upon|on top of) (?P<target>.+)"),
+    ("put_in", rf"{_PUT} (?P<object>.+?){_AND} (?:in|into|inside(?: of)?) (?P<target>.+)"),
+    ("put_on", rf"{_PUT} (?P<object>.+?){_AND} (?:on|onto|upon|on top of) (?P<target>.+)"),
     ("open", r"(?:open|pull open|pull out) (?P<target>.+)"),
     ("close", r"(?:close|shut|push in) (?P<target>.+)"),
-)  # fmt: skip
-_FILLER = {"the", "a", "an", "of", "that", "is", "please", "its", "one", "coloured", "colored", "top"}
+)
+_FILLER = {"the", "a", "an", "of", "that", "is", "please", "its", "one", "colored", "top"}
+BRIGHTNESS_MARGIN = 0.1
 _LEVELS = {"top": 0, "upper": 0, "first": 0, "middle": 1, "second": 1, "bottom": -1, "lower": -1}
 _SIDES = {"left": (0, -1), "right": (0, 1), "front": (1, 1), "back": (1, -1), "rear": (1, -1)}
 """Word -> (image axis, sign): the object furthest that way in the camera's view."""
@@ -40,11 +42,9 @@ def read_sentence(sentence: str, graph: SceneGraph) -> Reading:
     """
     text = re.sub(r"[^a-z0-9 ]+", " ", sentence.lower())
     text = " ".join(text.split()).removeprefix("please ")
-    for kind, pattern in _PATTERNS:
-        match = re.fullmatch(pattern, text)
-        if match:
-            break
-    else:
+    matches = ((kind, re.fullmatch(pattern, text)) for kind, pattern in _PATTERNS)
+    kind, match = next((found for found in matches if found[1]), ("", None))
+    if match is None:
         raise RoboloopError(
             f"no task kind fits the sentence `{sentence}`",
             "say `put A on B`, `put A in B`, `open A` or `close A`",
@@ -79,13 +79,14 @@ def _find_object(phrase: str, graph: SceneGraph, exclude: set[str]) -> SceneObje
         seen = ", ".join(f"{o.name} ({'/'.join(sorted(_colors(o)))})" for o in graph.objects)
         raise RoboloopError(f"no object in the scene fits `{phrase}`", f"the scene has: {seen}")
     by_main = [o for o in fits if set(words) & color_words(o.colors["main"])]
-    fits = by_main or [o for o in fits if set(words) & _colors(o)] or fits
+    fits = by_main or _by_brightness(words, fits)
     for word in words:
         if word in _SIDES and len(fits) > 1:
             axis, sign = _SIDES[word]
             fits = [max(fits, key=lambda o, a=axis, s=sign: s * _image_position(o, graph)[a])]
-    by_name = [o for o in fits if o.name.replace("_", " ") == " ".join(words)]
-    fits = by_name or fits
+    # `mug` beside `mug_2` is the category, not a name
+    named = [o for o in fits if o.name.split("_") == words and o.name != o.category]
+    fits = named or fits
     if len(fits) > 1:
         raise RoboloopError(
             f"`{phrase}` fits several objects: {', '.join(o.name for o in fits)}",
@@ -94,8 +95,19 @@ def _find_object(phrase: str, graph: SceneGraph, exclude: set[str]) -> SceneObje
     return fits[0]
 
 
+def _by_brightness(words: list[str], objects: list[SceneObject]) -> list[SceneObject]:
+    """The whitest or darkest object, where one stands out: in dim light white things look grey."""
+    sign = 1 if {"white", "light"} & set(words) else -1 if {"black", "dark"} & set(words) else 0
+    if not sign or len(objects) < 2:
+        return objects
+    ranked = sorted(objects, key=lambda o: -sign * min(o.colors["main"]))
+    first, second = (min(o.colors["main"]) for o in ranked[:2])
+    return ranked[:1] if abs(first - second) > BRIGHTNESS_MARGIN else objects
+
+
 def _category_fits(words: list[str], obj: SceneObject) -> bool:
     known = {obj.category.replace("_", " "), *FAMILIES[obj.category].words}
+    known |= {joint.name.partition("_")[0] for joint in obj.joints}
     text = " ".join(words)
     return any(re.search(rf"\b{re.escape(w)}s?\b", text) for w in known) or (
         obj.name.replace("_", " ") == text

@@ -7,9 +7,7 @@ from roboloop.errors import RoboloopError
 from roboloop.scene.graph import SceneObject
 from roboloop.task.spec import Stage
 
-HAND_CLEAR = (
-    "max(z(robot.eef - object.top), norm(xy(robot.eef - object.center)) - 0.12) > 0.03"
-)
+HAND_CLEAR = "max(z(robot.eef - object.top), norm(xy(robot.eef - object.center)) - 0.12) > 0.03"
 """The hand is 3 cm above the object's top, or 15 cm beside its middle: it has let go."""
 UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object.bottom)"
 """The object leans by less than about 17 degrees."""
@@ -50,9 +48,8 @@ def _put(object_: SceneObject, target: SceneObject, keypoint: str, reach: str) -
 def _put_on(object_: SceneObject, target: SceneObject, joint: str | None) -> tuple:
     keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
     radius = 0.3 * min(target.size[:2])
-    return _put(
-        object_, target, keypoint, f"norm(xy(object.bottom - target.{keypoint})) < {radius:.3f}"
-    )
+    reach = f"norm(xy(object.bottom - target.{keypoint})) < {radius:.3f}"
+    return _put(object_, target, keypoint, reach)
 
 
 def _put_in(object_: SceneObject, target: SceneObject, joint: str | None) -> tuple:
@@ -62,7 +59,8 @@ def _put_in(object_: SceneObject, target: SceneObject, joint: str | None) -> tup
             f"nothing can be put in `{target.name}` ({target.category})", "say `on` instead of `in`"
         )
     half = 0.45 * min(target.size[:2])
-    return _put(object_, target, keypoint, f"norm(xy(object.bottom - target.{keypoint})) < {half:.3f}")
+    reach = f"norm(xy(object.bottom - target.{keypoint})) < {half:.3f}"
+    return _put(object_, target, keypoint, reach)
 
 
 def _move_joint(target: SceneObject, joint: str | None, word: str) -> tuple:

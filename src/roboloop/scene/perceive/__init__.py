@@ -28,6 +28,7 @@ from roboloop.scene.perceive.pieces import Piece, find_pieces, inside
 from roboloop.scene.perceive.segment import foreground, smooth_regions
 from roboloop.scene.perceive.support import Plane, find_support, level_pose
 
+STAGE = 1  # of random numbers
 MARGIN = 0.05  # the support reaches at least this far around what stands on it, m
 MAX_SUPPORT = 1.0  # how far the support reaches from the objects at most, m
 HOLLOW = ("bowl", "plate", "mug", "pan", "pot", "basket", "tray", "drawer_cabinet", "microwave")
@@ -47,11 +48,10 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
     Raises:
         RoboloopError: The view shows no plane that things stand on, or nothing on it.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 1, 0]))
     cloud = camera_cloud(capture.depth, capture.camera)
     camera = capture.camera
     if not capture.posed:
-        camera = replace(camera, T_world_camera=level_pose(cloud, rng))
+        camera = replace(camera, T_world_camera=level_pose(cloud, stream(seed, 0)))
     T = camera.T_world_camera
     cloud = cloud.moved(T)
     plane = find_support(cloud)
@@ -61,7 +61,7 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
         hint = "put things on the table, inside of the image, at least 1 cm high"
         raise RoboloopError("the capture shows nothing on its support", hint)
     objects = [
-        make_object(piece, capture.rgb, T[:2, 0], rng, hiding_load(i, pieces))
+        make_object(piece, capture.rgb, T[:2, 0], stream(seed, i), hiding_load(i, pieces))
         for i, piece in enumerate(pieces)
     ]
     objects = with_relations(with_names(objects), pieces)
@@ -72,6 +72,11 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
         background=background_color(cloud, plane, pieces, capture),
         source=capture.name,
     )
+
+
+def stream(seed: int, index: int) -> np.random.Generator:
+    """Random numbers of one object, whatever else is in the scene."""
+    return np.random.default_rng(np.random.SeedSequence([seed, STAGE, index]))
 
 
 def hiding_load(i: int, pieces: list[Piece]) -> Float[np.ndarray, "2"] | None:

@@ -39,7 +39,7 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
         "handle": (0.02, 0.10, 0.01),
         "height": (0.10, 0.30, 0.02),
         "slender": (0.7, 2.5, 0.2),
-        "fill": (0.0, 0.85, 0.05),
+        "faces": (0.0, 0.75, 0.05),
     },
     "can": {
         "round": ROUND,
@@ -64,12 +64,14 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
     "basket": {
         "round": ANGULAR,
         "hollow": (0.3, 1.0, 0.08),
+        "fill": (0.85, 1.0, 0.06),
         "height": (0.095, 0.35, 0.012),
         "width": (0.08, 0.45, 0.03),
     },
     "tray": {
         "round": ANGULAR,
         "hollow": (0.3, 1.0, 0.08),
+        "fill": (0.85, 1.0, 0.06),
         "height": (0.015, 0.095, 0.012),
         "width": (0.08, 0.45, 0.03),
     },

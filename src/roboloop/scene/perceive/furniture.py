@@ -125,6 +125,15 @@ def handle_heights(front: Front) -> list[tuple[float, float]]:
     return sorted(found, reverse=True)
 
 
+def drawer_count(places: list[float]) -> int:
+    """Number of equal drawers whose middles fit the places of handles (0 = top, 1 = bottom)."""
+    errors = []
+    for n in range(1, 6):
+        off = [abs(place * n % 1 - 0.5) for place in places]
+        errors.append(max(off, default=0.0) + 0.03 * n)
+    return int(np.argmin(errors)) + 1
+
+
 def drawers(front: Front, top: float) -> tuple[int, tuple[Joint, ...], float]:
     """Count the drawers and tell how far each is open.
 
@@ -133,12 +142,7 @@ def drawers(front: Front, top: float) -> tuple[int, tuple[Joint, ...], float]:
         sticks out of a closed front (m).
     """
     bars = handle_heights(front)
-    levels = np.array([height for height, _ in bars])
-    if len(bars) > 1:
-        count = round(top / float(np.min(-np.diff(levels))))
-    else:
-        count = round(top / (2 * (top - levels[0]))) if len(bars) == 1 else 1
-    count = int(np.clip(count, 1, 5))
+    count = drawer_count([(top - height) / top for height, _ in bars])
     closed = [out for _, out in bars if out < CLOSED]
     handle = float(np.median(closed)) if closed else HANDLE_OUT
     values = np.zeros(count)

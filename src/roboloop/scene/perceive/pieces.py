@@ -187,7 +187,7 @@ def is_bit(region: Piece, other: Piece, gap: float, hidden: bool) -> bool:
     if tiny and same_top(region, other):
         return True
     floats = region.heights.min() > 0.01
-    touches = gap < 0.004 or (gap < 0.008 and (tiny or floats))
+    touches = gap < 0.004 or (gap < 0.008 and (tiny or floats)) or (gap < 0.02 and tiny and floats)
     return touches or (gap < TOUCH and (thin or tiny) and inside(region, other))
 
 

@@ -1,10 +1,9 @@
 """Measurements of an object that its category and its box follow from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
-
 from scipy import ndimage
 
 from roboloop.scene.perceive.outline import (
@@ -20,6 +19,8 @@ from roboloop.scene.perceive.pieces import FLAT, Piece
 
 ROUND = 0.55  # share of the outline on a circle that makes a thing round
 TALL = 1.6  # things this much higher than wide are completed around the middle of their top
+FACE_SPREAD = 0.14  # directions of one face's normals, rad
+ANGULAR = 0.75  # things with a larger share of plane upright faces are angular
 BEYOND = 0.008  # what is further than this from a round body is a handle, m
 
 
@@ -65,12 +66,15 @@ def measure(
     """
     xy, heights, height = piece.points[:, :2], piece.heights, piece.top
     circle = body_circle(piece, rng)
+    direction, faces = face_direction(piece.normals)
+    if faces > ANGULAR:
+        circle = replace(circle, share=min(circle.share, 0.3))
     angle, reach = find_handle(piece, circle)
     hollow = hollowness(piece, circle, smallest_rectangle(xy))
     seen = xy
     if hollow < 0.3 and angle is None:
         seen = mirrored(xy, heights, carried)
-    box = face_rectangle(seen, piece.normals)
+    box = face_rectangle(seen, direction, faces)
     top, top_height, flat, roof = flat_top(piece, box)
     length, width = max(box.size), min(box.size)
     body = 2 * circle.radius if angle is not None else length
@@ -82,6 +86,7 @@ def measure(
         "round": circle.share,
         "fill": hull_area(hull_of(seen)) / float(length * width),
         "hollow": hollow,
+        "faces": faces,
         "handle": reach,
         "neck": neck_ratio(xy @ view, heights, height),
         "flat": flat,
@@ -111,19 +116,28 @@ def mirrored(
     return np.concatenate([xy, 2 * center - xy])
 
 
-def face_rectangle(xy: Float[np.ndarray, "n 2"], normals: Float[np.ndarray, "k 3"]) -> Rectangle:
-    """Rectangle around points along the faces that are seen, or the smallest one without faces."""
+def face_direction(normals: Float[np.ndarray, "k 3"]) -> tuple[float, float]:
+    """Direction of upright faces (rad, modulo a quarter turn) and the share that they explain.
+
+    The share is about 1 for boxes, 0.5 for an octagon, 0.2 for a cylinder, 0 when no upright
+    faces are seen.
+    """
     flat = normals[np.hypot(normals[:, 0], normals[:, 1]) > 0.8]
-    smallest = smallest_rectangle(xy)
     if len(flat) < 40:
-        return smallest
+        return 0.0, 0.0
     angle = np.arctan2(flat[:, 1], flat[:, 0])
-    turn = np.angle(np.exp(4j * angle).mean()) / 4  # faces repeat every quarter turn
+    turn = np.angle(np.exp(4j * angle).mean()) / 4
     off = np.angle(np.exp(4j * (angle - turn))) / 4
-    if (np.abs(off) < np.radians(8)).mean() < 0.5:
+    near = np.abs(off) < FACE_SPREAD
+    return float(turn + np.median(off[near])), float(near.mean())
+
+
+def face_rectangle(xy: Float[np.ndarray, "n 2"], direction: float, share: float) -> Rectangle:
+    """Rectangle around points along the faces that are seen, or the smallest one without faces."""
+    smallest = smallest_rectangle(xy)
+    if share < 0.5:
         return smallest
-    turn += np.median(off[np.abs(off) < np.radians(8)])
-    box = along_axes(xy, np.array([np.cos(turn), np.sin(turn)]))
+    box = along_axes(xy, np.array([np.cos(direction), np.sin(direction)]))
     return box if box.size.prod() < 1.4 * smallest.size.prod() else smallest
 
 
