@@ -120,14 +120,17 @@ class _Record:
         return qpos_of(self.cell.model, self.states[-1][-1]) if self.states else self._start
 
     def noisy(self, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
-        """Add noise that fades over a few steps to the arm's targets."""
+        """Add noise that fades over a few steps to the arm's targets.
+
+        The result is rounded to float32, which is what datasets keep: replay is bit-exact.
+        """
         ctrl = ctrl.copy()
         fresh = self._noise * np.sqrt(1 - NOISE_MEMORY**2)
         error = np.zeros(ctrl.shape[1] - 1)
         for row in ctrl:
             error = NOISE_MEMORY * error + fresh * self._rng.normal(size=len(error))
             row[:-1] += error
-        return ctrl
+        return ctrl.astype(np.float32).astype(float)
 
     def hold(self, ctrl: np.ndarray | None, n_steps: int) -> Float[np.ndarray, "T nu"]:
         """Pad controls with their last row; without any, the last ones given are kept."""

@@ -1,0 +1,155 @@
+"""Grasps, sub-goals, the planner and what generation carries over, in physics."""
+
+import mujoco
+import numpy as np
+import pytest
+from scenes import bowl_and_plate, make_object, make_scene
+
+from roboloop import pose
+from roboloop.cell import Cell, build_cell
+from roboloop.demo.arm import Arm
+from roboloop.demo.execute import attempt, rngs_for
+from roboloop.demo.goals import Unreachable, solve_joint, solve_object_pose
+from roboloop.demo.grasp import antipodal_grasps
+from roboloop.demo.motion import MAX_JOINT_STEP, slowed, smooth
+from roboloop.demo.planner import Planner
+from roboloop.generate.segments import Transformer, cut
+from roboloop.robot import ROBOTS
+from roboloop.scene.compile import scene_spec
+from roboloop.scene.families import FAMILIES
+from roboloop.sim import Simulation, qpos_of
+from roboloop.task.constraints import Values, parse
+from roboloop.task.make import make_task
+
+PANDA = ROBOTS["panda"]
+
+
+def make_cell(shift: float = 0.0, sentence: str = "put the bowl on the plate") -> Cell:
+    graph = make_scene(
+        make_object("bowl", "bowl", (-0.08 + shift, -0.06), color=(0.1, 0.1, 0.1)),
+        make_object("plate", "plate", (0.0, 0.14 - shift), color=(0.9, 0.9, 0.9)),
+    )
+    return build_cell(graph, make_task(bowl_and_plate(), sentence, PANDA), f"cousins/{shift}")
+
+
+@pytest.fixture(scope="module")
+def planned():
+    cell = make_cell()
+    (result,) = attempt([cell], [Planner(cell, rngs_for(0, 2, [0])[0])], [7], rngs_for(0, 2, [0]))
+    assert result.reason == ""
+    return cell, result.episode
+
+
+@pytest.mark.parametrize("category", ["bowl", "mug", "box"])
+def test_grasps_are_antipodal_and_fit_the_hand(category):
+    model = scene_spec(make_scene(make_object("thing", category, (0, 0)))).compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    body = model.body("thing").id
+    grasps = antipodal_grasps(model, data, body, PANDA, np.random.default_rng(0))
+    assert len(grasps.width) > 50
+    assert grasps.width.max() < PANDA.max_opening
+    size = max(np.array(FAMILIES[category].limits[1]))
+    assert np.abs(grasps.Ts_body_eef[:, :3, 3]).max() < size
+
+
+def test_an_object_goal_meets_its_constraints_and_keeps_upright():
+    points = {
+        "object.bottom": np.array([0.3, 0.1, 0.9]),
+        "object.top": np.array([0.3, 0.1, 1.0]),
+        "target.inside": np.array([-0.1, 0.2, 0.95]),
+    }
+    T_now = pose.from_parts(np.array([0.3, 0.1, 0.95]), np.eye(3))
+    texts = (
+        "norm(xy(object.bottom - target.inside)) < 0.005",
+        "z(object.bottom - target.inside) > 0.006",
+        "z(object.bottom - target.inside) < 0.012",
+    )
+    constraints = tuple(map(parse, texts))
+    T = solve_object_pose(constraints, Values(points, {}), "object", T_now, 1.0)
+    bottom = pose.transform(T, np.array([0, 0, -0.05]))
+    assert np.linalg.norm(bottom[:2] - [-0.1, 0.2]) < 0.005
+    assert 0.006 <= bottom[2] - 0.95 <= 0.012
+    assert T[2, 2] == pytest.approx(1.0)
+
+
+def test_goals_that_cannot_be_met_name_the_constraint():
+    now = Values({"object.bottom": np.zeros(3), "target.top": np.ones(3)}, {})
+    impossible = (parse("z(object.bottom) < 0.0"), parse("z(object.bottom) > 0.1"))
+    with pytest.raises(Unreachable, match=r"z\(object.bottom\) [<>] 0"):
+        solve_object_pose(impossible, now, "object", np.eye(4), 0.0)
+    joint = Values({}, {"target.door": np.array(0.2)})
+    assert solve_joint((parse("joint(target.door) > 1"),), joint, "target.door", (0, 2)) >= 1.0
+    with pytest.raises(Unreachable, match="no value of `target.door`"):
+        solve_joint((parse("joint(target.door) > 3"),), joint, "target.door", (0, 2))
+
+
+def test_paths_are_smooth_and_within_the_joints_speed():
+    corner = np.concatenate([np.linspace(0, 1, 20), np.linspace(1, 0, 20)])[:, None] * [1.0, 3.0]
+    path = slowed(smooth(corner))
+    assert np.abs(np.diff(path, axis=0)).max() <= MAX_JOINT_STEP * 1.05
+    assert np.array_equal(path[[0, -1]], corner[[0, -1]])
+    still = np.zeros((12, 2))
+    assert np.array_equal(slowed(still), still)
+
+
+def test_the_planner_puts_the_bowl_on_the_plate(planned):
+    _, episode = planned
+    assert episode.success
+    assert [name for name, _, _ in episode.subtasks] == ["grasp", "place", "retreat"]
+    assert episode.subtasks[-1][2] == len(episode)
+    assert episode.seed == 7
+
+
+def test_recorded_episodes_replay_bit_for_bit(planned):
+    cell, episode = planned
+    sim = Simulation([cell.model])
+    sim.set_states(episode.sim_states[:1])
+    again = sim.rollout(episode.action[None].astype(float))
+    assert np.array_equal(again.states[0], episode.sim_states[1:])
+
+
+def test_a_segment_carried_to_its_own_scene_repeats_the_skill(planned):
+    cell, episode = planned
+    arm = Arm(cell)
+    segments = [[cut(cell, arm, episode, k)] for k in range(3)]
+    expert = Transformer(cell, segments, np.random.default_rng(0), nearest=1)
+    motion = expert.plan(0, qpos_of(cell.model, episode.sim_states[0]))
+    _, _, stop = episode.subtasks[0]
+    assert np.allclose(motion.ctrl[-1], episode.action[stop - 1], atol=2e-3)
+
+
+def test_segments_carry_over_to_another_scene(planned):
+    source, episode = planned
+    arm = Arm(source)
+    segments = [[cut(source, arm, episode, k)] for k in range(3)]
+    cells = [make_cell(shift) for shift in (-0.04, 0.03)]
+    experts = [Transformer(c, segments, np.random.default_rng(0), 1) for c in cells]
+    results = attempt(cells, experts, [0, 1], rngs_for(0, 3, [0, 1]), noise=0.003)
+    assert [r.reason for r in results] == ["", ""]
+
+
+def test_attempts_do_not_depend_on_their_neighbours(planned):
+    source, episode = planned
+    arm = Arm(source)
+    segments = [[cut(source, arm, episode, k)] for k in range(3)]
+    cells = [make_cell(shift) for shift in (-0.04, 0.03)]
+
+    def run(chosen):
+        rngs = rngs_for(0, 3, chosen)
+        experts = [
+            Transformer(cells[i], segments, r, 1) for i, r in zip(chosen, rngs, strict=True)
+        ]
+        return attempt([cells[i] for i in chosen], experts, chosen, rngs, 0.004, 0.02)
+
+    alone, together = run([1])[0], run([0, 1])[1]
+    assert np.array_equal(alone.episode.sim_states, together.episode.sim_states)
+
+
+def test_what_is_out_of_reach_is_said():
+    cell = make_cell()
+    qpos = cell.home_qpos
+    address = cell.free_address("object")
+    qpos[address] += 5.0
+    with pytest.raises(Unreachable, match="no grasp within reach"):
+        Planner(cell, np.random.default_rng(0)).plan(0, qpos)
