@@ -18,7 +18,8 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.scene.capture import Capture
-from roboloop.scene.families import complete
+from roboloop.scene.families import FAMILIES, complete
+from roboloop.scene.families.sampling import closed_size
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject, Support
 from roboloop.scene.perceive.cloud import Cloud, camera_cloud
 from roboloop.scene.perceive.colors import plain_rgb
@@ -89,12 +90,17 @@ def hiding_load(i: int, pieces: list[Piece]) -> Float[np.ndarray, "2"] | None:
 
 
 def finished(obj: SceneObject) -> SceneObject:
-    """Complete an object by its family; joint values are kept in the family's ranges."""
-    values = {joint.name: joint.value for joint in obj.joints}
+    """Complete an object by its family; joints open as far as the family lets them."""
+    family, wanted = FAMILIES[obj.category], {joint.name: joint.value for joint in obj.joints}
     closed = complete(replace(obj, joints=()))
-    joints = tuple(
-        replace(j, value=float(np.clip(values.get(j.name, 0.0), *j.range))) for j in closed.joints
-    )
+    joints = tuple(replace(j, value=wanted.get(j.name, 0.0)) for j in closed.joints)
+    for _ in range(20):  # how far a drawer opens depends on how much of the box is body
+        size = closed_size(family, obj.size, closed.params, joints)
+        ranges = family.joints(size, closed.params)
+        joints = tuple(
+            replace(r, value=float(np.clip(j.value, *r.range)))
+            for j, r in zip(joints, ranges, strict=True)
+        )
     return complete(replace(obj, joints=joints))
 
 

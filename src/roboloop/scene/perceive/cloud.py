@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from scipy import ndimage
 
 from roboloop.scene.graph import Camera
 
@@ -84,3 +85,10 @@ def shifted(image: Float[np.ndarray, "h w"], dv: int, du: int) -> Float[np.ndarr
         max(dv, 0) : h - max(-dv, 0), max(du, 0) : w - max(-du, 0)
     ]
     return out
+
+
+def regions_of(mask: Bool[np.ndarray, "..."]) -> tuple[Int[np.ndarray, "..."], int]:
+    """Number the connected regions of a mask from 1; returns labels and their count."""
+    labels = np.zeros(mask.shape, np.int32)
+    count = ndimage.label(mask, output=labels)
+    return labels, int(np.max(labels)) if count else 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from roboloop.scene.graph import Joint
+from roboloop.scene.perceive.cloud import regions_of
 from roboloop.scene.perceive.outline import Rectangle, along_axes, smallest_rectangle
 from roboloop.scene.perceive.pieces import Piece
 from roboloop.scene.perceive.shape import Shape
@@ -13,6 +13,7 @@ from roboloop.scene.perceive.shape import Shape
 STICKS_OUT = 0.015  # handles reach further than this over the face, m
 HANDLE_OUT = 0.045  # how far a handle sticks out when none is seen on a closed front, m
 CLOSED = 0.07  # what reaches less far is a handle on a closed front, m
+AJAR = 0.02  # drawers that are open less far are closed, m
 INSIDE = 0.03  # further inside than this below the top is seen through an open front, m
 BIN = 0.005
 
@@ -125,52 +126,50 @@ def handle_heights(front: Front) -> list[tuple[float, float]]:
     return sorted(found, reverse=True)
 
 
-def drawer_count(places: list[float]) -> int:
-    """Number of equal drawers whose middles fit the places of handles (0 = top, 1 = bottom)."""
+def drawer_count(places: list[float], fronts: list[float]) -> int:
+    """Number of equal drawers that fits best.
+
+    Args:
+        places: Where handles are, 0 = top, 1 = bottom; each in the middle of its drawer.
+        fronts: Heights of the fronts of open drawers, as shares of the whole.
+    """
     errors = []
     for n in range(1, 6):
-        off = [abs(place * n % 1 - 0.5) for place in places]
-        errors.append(max(off, default=0.0) + 0.03 * n)
+        off = [abs(place * n % 1 - 0.5) for place in places] or [0.0]
+        size = [abs(front * n - 1) for front in fronts] or [0.0]
+        errors.append(np.mean(off) + np.mean(size) + 0.03 * n)
     return int(np.argmin(errors)) + 1
 
 
-def drawers(front: Front, top: float) -> tuple[int, tuple[Joint, ...], float]:
-    """Count the drawers and tell how far each is open.
-
-    Returns:
-        Number of drawers, joints `drawer_0..` (0 = top) with their values, and how far a handle
-        sticks out of a closed front (m).
-    """
+def drawers(front: Front, top: float) -> tuple[tuple[float, ...], float]:
+    """Tell how far every drawer is open (m, top first), and how far handles stick out (m)."""
     bars = handle_heights(front)
-    count = drawer_count([(top - height) / top for height, _ in bars])
+    open_bins = profile(front, top) > CLOSED
+    runs, n_runs = regions_of(open_bins)
+    fronts = [float((runs == i + 1).sum() * BIN / top) for i in range(n_runs)]
+    count = drawer_count([(top - height) / top for height, _ in bars], fronts)
     closed = [out for _, out in bars if out < CLOSED]
     handle = float(np.median(closed)) if closed else HANDLE_OUT
-    values = np.zeros(count)
+    values = [0.0] * count
     for height, out in bars:
         i = int(np.clip((top - height) / top * count, 0, count - 1))
-        values[i] = max(values[i], out - handle)
-    reach = max(0.75 * float(front.body.size[0]) - 0.03, 0.0)
-    values = np.where(values < 0.02, 0.0, np.clip(values, 0.0, reach))
-    joints = tuple(
-        Joint(f"drawer_{i}", "slide", (0.0, reach), round(float(v), 4))
-        for i, v in enumerate(values)
-    )
-    return count, joints, handle
+        if out - handle > AJAR:
+            values[i] = max(values[i], out - handle)
+    return tuple(values), handle
 
 
-def door(front: Front) -> tuple[int, Joint]:
-    """Tell on which side the hinge of a door is (+1 at +y) and how far it is open."""
+def door(front: Front) -> tuple[int, float]:
+    """Tell on which side the hinge of a door is (+1 at +y) and how far it is open (rad)."""
     if not is_panel(front):
         handle = float(np.median(front.across)) if len(front.across) else -1.0
-        return (-1 if handle > 0 else 1), Joint("door", "hinge", (0.0, 1.92), 0.0)
+        return (-1 if handle > 0 else 1), 0.0
     root = front.across[front.out < 0.06]
     hinge = 1 if np.median(root) > 0 else -1
     corner = np.array([0.0, hinge * front.body.size[1] / 2])
     points = np.stack([front.out, front.across], -1) - corner
-    tip = points[np.linalg.norm(points, axis=1) > 0.8 * np.linalg.norm(points, axis=1).max()]
-    out, along = np.median(tip, axis=0)
-    angle = float(np.clip(np.arctan2(out, -hinge * along), 0.0, 1.92))
-    return hinge, Joint("door", "hinge", (0.0, 1.92), round(angle, 3))
+    reach = np.linalg.norm(points, axis=1)
+    out, along = np.median(points[reach > 0.8 * reach.max()], axis=0)
+    return hinge, float(np.arctan2(out, -hinge * along))
 
 
 def whole_box(piece: Piece, front: Front) -> Rectangle:

@@ -15,6 +15,7 @@ from roboloop.scene.perceive.shape import Shape, measure, turned_box
 
 SQUARE = 1.2  # sides of a bottle nearer than this ratio are one
 MIN_SIZE = 0.01  # m
+BOARD = 0.012  # thickness of a drawer's front, m
 
 
 def make_object(
@@ -37,15 +38,16 @@ def make_object(
     front = furniture.find_front(piece, shape)
     features = shape.features | furniture.furniture_features(front, shape.features["roof"])
     category = classify(features)
-    params: dict[str, float] = {}
-    joints: tuple[Joint, ...] = ()
-    if category == "drawer_cabinet":
-        count, joints, handle = furniture.drawers(front, shape.top_height)
-        params = {"n_drawers": float(count)} | clipped(category, handle_out=handle - 0.012)
-    elif category == "microwave":
-        hinge, joint = furniture.door(front)
-        params, joints = {"hinge": float(hinge)}, (joint,)
     box = footprint(category, piece, shape, front, rng)
+    params: dict[str, float] = {}
+    values: dict[str, float] = {}
+    if category == "drawer_cabinet":
+        openings, handle = furniture.drawers(front, shape.top_height)
+        params = {"n_drawers": float(len(openings))} | clipped(category, handle_out=handle - BOARD)
+        values = {f"drawer_{i}": value for i, value in enumerate(openings)}
+    elif category == "microwave":
+        hinge, values["door"] = furniture.door(front)
+        params = {"hinge": float(hinge)}
     x, y = (max(float(v), MIN_SIZE) for v in box.size)
     height = max(shape.height, MIN_SIZE)
     center = np.array([*box.center, piece.base + height / 2])
@@ -57,7 +59,7 @@ def make_object(
         size=(x, y, height),
         params=params,
         colors=part_colors(category, piece, shape, rgb, rng),
-        joints=joints,
+        joints=tuple(Joint(name, "slide", (0.0, v), v) for name, v in values.items()),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from roboloop.scene.perceive.cloud import Cloud
 from roboloop.scene.perceive.outline import contains, hull_of, smallest_rectangle
@@ -131,7 +131,7 @@ class Neighbours:
             self.labels[region.mask] = i
         self.distance = np.linalg.norm(cloud.points - p_camera, axis=-1)
         self.heights = cloud.points[..., 2]
-        self.trees = [cKDTree(r.points[:: max(len(r.points) // 3000, 1)]) for r in regions]
+        self.trees = [KDTree(r.points[:: max(len(r.points) // 3000, 1)]) for r in regions]
 
     def gaps(self, i: int, region: Piece) -> dict[int, float]:
         """Distance in space of a region to every other one, m; nearest first."""

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from roboloop.scene.perceive.cloud import regions_of
 from roboloop.scene.perceive.outline import (
     Circle,
     Rectangle,
@@ -185,7 +186,7 @@ def solid_part(xy: Float[np.ndarray, "n 2"], cell: float = 0.006) -> Float[np.nd
     grid[index[:, 0], index[:, 1]] = True
     grid = ndimage.binary_closing(grid, iterations=1)
     grid = ndimage.binary_opening(grid, np.ones((4, 4)))
-    labels, n = ndimage.label(grid)
+    labels, n = regions_of(grid)
     if n == 0:
         return xy
     largest = np.bincount(labels.ravel())[1:].argmax() + 1

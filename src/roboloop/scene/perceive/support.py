@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull, Delaunay
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
-from roboloop.scene.perceive.cloud import Cloud
+from roboloop.scene.perceive.cloud import Cloud, regions_of
 
 UP_TOLERANCE = 0.90  # cosine between a normal and the plane's
 BAND = 0.004  # half thickness of the plane's slab of pixels, m
@@ -99,7 +99,7 @@ def find_support(cloud: Cloud) -> Plane:
 
 def largest_region(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Keep the connected regions of at least a tenth of the largest one's size."""
-    labels, count = ndimage.label(ndimage.binary_opening(mask, iterations=1))
+    labels, count = regions_of(ndimage.binary_opening(mask, iterations=1))
     if count == 0:
         return mask & False
     sizes = np.bincount(labels.ravel())[1:]
