@@ -1,11 +1,12 @@
 """`roboloop run`: capture and sentence in, report out; every stage in its own folder."""
 
+import contextlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tyro.conf import Positional
 
-from roboloop import console
 from roboloop.demo import command as demo
 from roboloop.demo.chunks import need_out
 from roboloop.evaluate import command as evaluate
@@ -33,23 +34,25 @@ def run(config: Config) -> None:
     """Run all stages in order; finished ones are skipped, an interrupted one goes on."""
     out = need_out(config.out)
     with Run.open(out, "run", config, config.seed, config.overwrite) as record:
-        common = {"seed": config.seed, "scale": config.scale, "workers": config.workers}
-        common |= {"quiet": config.quiet}
-        folder = {name: out / name for name in ("scene", "task", "demo", "generate", "train")}
-        console.configure(quiet=config.quiet)
-        scene.run(scene.Config(config.capture, out=folder["scene"], **common))
-        twin = folder["scene"] / "twin"
-        task.run(task.Config(twin, config.task, robot=config.robot, out=folder["task"], **common))
-        inputs = folder["scene"], folder["task"]
-        demo.run(demo.Config(*inputs, out=folder["demo"], **common))
-        generate.run(generate.Config(folder["demo"], *inputs, out=folder["generate"], **common))
-        train.run(train.Config(folder["generate"], out=folder["train"], **common))
-        references = ("planner", "noop", f"replay:{folder['generate']}")
-        checkpoint = str(folder["train"])
-        evaluate.run(
-            evaluate.Config(
-                checkpoint, *inputs, references=references, out=out / "evaluate", **common
-            )
-        )
+        # stdout is for the result of this command, not for those of its parts
+        with contextlib.redirect_stdout(sys.stderr):
+            _run_stages(config, out)
         record.finish()
-        report.run(report.Config(out, out=out / "report.html", **common))
+    report.run(report.Config(out, out=out / "report.html", quiet=config.quiet))
+
+
+def _run_stages(config: Config, out: Path) -> None:
+    common = {"seed": config.seed, "scale": config.scale, "workers": config.workers}
+    common |= {"quiet": config.quiet}
+    scenes, tasks, dataset = out / "scene", out / "task", out / "generate"
+    scene.run(scene.Config(config.capture, out=scenes, **common))
+    twin = scenes / scene.TWIN
+    task.run(task.Config(twin, config.task, robot=config.robot, out=tasks, **common))
+    demo.run(demo.Config(scenes, tasks, out=out / "demo", **common))
+    generate.run(generate.Config(out / "demo", scenes, tasks, out=dataset, **common))
+    train.run(train.Config(dataset, out=out / "train", **common))
+    rows = ("planner", "noop", f"replay:{dataset}")
+    policy = str(out / "train")
+    evaluate.run(
+        evaluate.Config(policy, scenes, tasks, references=rows, out=out / "evaluate", **common)
+    )
