@@ -27,6 +27,7 @@ STAGE = 5
 CHUNK = 25
 """Cells that are stepped together."""
 N_ROLLOUTS = {"tiny": 4, "small": 100, "full": 500}
+N_REFERENCE = {"tiny": 2, "small": 25, "full": 100}
 EXPERT = "planner"
 """The row of the scripted planner, which sees the simulator's state."""
 
@@ -47,6 +48,8 @@ class Config(CommonFlags):
     """More policies, evaluated on the same scenes and starts for comparison."""
     n: int | None = None
     """Rollouts; by scale 4, 100 or 500."""
+    reference_n: int | None = None
+    """Rollouts of each reference, the first of the policy's; by scale 2, 25 or 100."""
     horizon_steps: int = 160
     """Control steps of a rollout."""
     execute_steps: int = 8
@@ -65,7 +68,9 @@ def run(config: Config) -> None:
     n = config.n or N_ROLLOUTS[config.scale]
     with Run.open(out, "evaluate", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            rows = [_row(config, out, policy, n) for policy in (config.policy, *config.references)]
+            n_reference = min(n, config.reference_n or N_REFERENCE[config.scale])
+            rows = [_row(config, out, config.policy, n)]
+            rows += [_row(config, out, policy, n_reference) for policy in config.references]
             write_json(out / "results.json", {"rows": rows, "n": n, "seed": config.seed})
             first = rows[0]
             record.finish(successes=first["successes"], n=n)

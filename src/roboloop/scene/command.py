@@ -23,8 +23,8 @@ from roboloop.scene.score import score
 
 STAGE = 1
 """Number of this stage in the seeds of everything random."""
-N_COUSINS = {"tiny": 4, "small": 150, "full": 1000}
-N_HELD_OUT = {"tiny": 2, "small": 50, "full": 100}
+N_COUSINS = {"tiny": 4, "small": 300, "full": 1000}
+N_HELD_OUT = {"tiny": 2, "small": 100, "full": 200}
 N_SHOWN = 11
 """Cousins on the contact sheet."""
 
@@ -36,9 +36,9 @@ class Config(CommonFlags):
     capture: Positional[Path]
     """Folder with rgb.png, depth_mm.png and camera.json."""
     cousins: int | None = None
-    """Cousins to learn from; by scale 4, 150 or 1000."""
+    """Cousins to learn from; by scale 4, 300 or 1000."""
     held_out: int | None = None
-    """Cousins that only evaluation uses; by scale 2, 50 or 100."""
+    """Cousins that only evaluation uses; by scale 2, 100 or 200."""
 
 
 def run(config: Config) -> None:
