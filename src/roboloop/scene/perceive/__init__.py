@@ -55,14 +55,14 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
         camera = replace(camera, T_world_camera=level_pose(cloud, stream(seed, 0)))
     T = camera.T_world_camera
     cloud = cloud.moved(T)
-    plane = find_support(cloud)
+    plane = find_support(cloud, T[:3, 3])
     labels = smooth_regions(cloud, foreground(cloud, plane), T[:3, 3], 1 / camera.fx)
     pieces = find_pieces(cloud, labels, plane, T[:3, 3])
     if not pieces:
         hint = "put things on the table, inside of the image, at least 1 cm high"
         raise RoboloopError("the capture shows nothing on its support", hint)
     objects = [
-        make_object(piece, capture.rgb, T[:2, 0], stream(seed, i), hiding_load(i, pieces))
+        make_object(piece, capture.rgb, stream(seed, i), hiding_load(i, pieces))
         for i, piece in enumerate(pieces)
     ]
     objects = with_relations(with_names(objects), pieces)

@@ -36,7 +36,7 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
     },
     "pot": {
         "hollow": (-1.0, 0.2, 0.1),
-        "handle": (0.02, 0.10, 0.01),
+        "handle": (0.03, 0.10, 0.008),
         "height": (0.10, 0.30, 0.02),
         "slender": (0.7, 2.5, 0.2),
         "faces": (0.0, 0.75, 0.05),
@@ -46,7 +46,7 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
         "hollow": (-1.0, 0.15, 0.08),
         "slender": (0.6, 2.2, 0.15),
         "neck": (0.85, 1.1, 0.08),
-        "handle": NO_HANDLE,
+        "handle": (0.0, 0.017, 0.008),
     },
     "bottle": {
         "neck": (0.1, 0.65, 0.06),

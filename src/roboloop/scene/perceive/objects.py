@@ -21,7 +21,6 @@ BOARD = 0.012  # thickness of a drawer's front, m
 def make_object(
     piece: Piece,
     rgb: UInt8[np.ndarray, "h w 3"],
-    view: Float[np.ndarray, "2"],
     rng: np.random.Generator,
     carried: Float[np.ndarray, "2"] | None = None,
 ) -> SceneObject:
@@ -30,11 +29,10 @@ def make_object(
     Args:
         piece: Its pixels.
         rgb: The image.
-        view: Horizontal direction of the camera's right.
         rng: For robust fits.
         carried: Where the middle of what stands on it is, when that hides most of it.
     """
-    shape = measure(piece, view, rng, carried)
+    shape = measure(piece, rng, carried)
     front = furniture.find_front(piece, shape)
     features = shape.features | furniture.furniture_features(front, shape.features["roof"])
     category = classify(features)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import ndimage
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
 from scipy.spatial import KDTree
 
 from roboloop.scene.perceive.cloud import Cloud
@@ -58,40 +59,51 @@ def find_pieces(
     cloud: Cloud, labels: Int[np.ndarray, "h w"], plane: Plane, p_camera: Float[np.ndarray, "3"]
 ) -> list[Piece]:
     """Join labelled regions to objects; those outside of the support's outline are background."""
-    regions = [piece_of(cloud, labels == i, plane.height) for i in range(1, labels.max() + 1)]
-    regions = [r for r in regions if plane.holds(r.points[:, :2]).mean() > 0.5]
-    regions.sort(key=lambda r: -len(r.points))
-    if not regions:
+    masks = [labels == i for i in range(1, labels.max() + 1)]
+    masks = [m for m in masks if plane.holds(cloud.points[m][:, :2]).mean() > 0.5]
+    masks.sort(key=lambda m: -m.sum())
+    if not masks:
         return []
+    ground = rest_level([piece_of(cloud, mask, plane.height) for mask in masks], plane.height)
+    regions = [piece_of(cloud, mask, ground) for mask in masks]
     around = Neighbours(cloud, regions, p_camera)
-    parent, below = zip(*(owner(i, regions, around) for i in range(len(regions))), strict=True)
-    groups = [find_root(parent, i) for i in range(len(regions))]
-    kept = {}
-    for root in sorted(set(groups)):
-        mask = np.any([regions[i].mask for i, g in enumerate(groups) if g == root], axis=0)
-        if mask.sum() >= MIN_PIXELS and not cut_off(mask):
-            kept[root] = mask
-    ground = rest_level([regions[root] for root in kept if below[root] < 0], plane.height)
-    numbers = {root: k for k, root in enumerate(kept)}
+    owners = [owner(i, regions, around) for i in range(len(regions))]
+    groups = joined([parent for parent, _ in owners])
+    kept = [g for g in groups if is_thing(np.any([masks[i] for i in g], axis=0))]
+    number = {i: k for k, group in enumerate(kept) for i in group}
     out = []
-    for root, mask in kept.items():
-        under = groups[below[root]] if below[root] >= 0 else -1
-        stands = under in kept and under != root
-        base = ground_level(regions[root], regions[below[root]]) if stands else ground
-        out.append(piece_of(cloud, mask, base, numbers[under] if stands else -1))
+    for k, group in enumerate(kept):
+        mask = np.any([masks[i] for i in group], axis=0)
+        carrier = next((owners[i][1] for i in group if number.get(owners[i][1], k) != k), -1)
+        base = ground_level(regions[group[0]], regions[carrier]) if carrier >= 0 else ground
+        out.append(piece_of(cloud, mask, base, number.get(carrier, -1)))
     return out
 
 
-def rest_level(standing: list[Piece], plane_height: float) -> float:
+def joined(parents: list[int]) -> list[list[int]]:
+    """Groups of regions that are parts of each other, each with its largest region first."""
+    pairs = [(i, parent) for i, parent in enumerate(parents) if parent >= 0]
+    row, col = np.array(pairs, int).reshape(-1, 2).T
+    graph = sparse.coo_matrix((np.ones(len(row)), (row, col)), shape=(len(parents),) * 2)
+    labels = csgraph.connected_components(graph, directed=False)[1]
+    return [np.flatnonzero(labels == k).tolist() for k in dict.fromkeys(labels.tolist())]
+
+
+def is_thing(mask: Bool[np.ndarray, "h w"]) -> bool:
+    """Tell whether pixels are enough for an object: more are asked of what the image cuts off."""
+    border = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+    return bool(mask.sum() >= MIN_PIXELS * (8 if border else 1))
+
+
+def rest_level(regions: list[Piece], plane_height: float) -> float:
     """Height at which things stand: the plane's, unless all of them float at one level over it.
 
     Rendered tables are sometimes lower than the surface that things rest on, and depth of a
     shiny table is too large.
     """
-    if len(standing) < 2:
-        return plane_height
-    lowest = min(float(np.percentile(piece.heights, 0.5)) for piece in standing)
-    return plane_height + lowest if lowest > FLOATS else plane_height
+    lowest = [float(np.percentile(r.heights, 0.5)) for r in regions if len(r.points) > MIN_PIXELS]
+    floats = len(lowest) > 1 and min(lowest) > FLOATS
+    return plane_height + min(lowest) if floats else plane_height
 
 
 def ground_level(region: Piece, other: Piece) -> float:
@@ -103,21 +115,6 @@ def ground_level(region: Piece, other: Piece) -> float:
         return float(floor)
     level = np.median(flat[near <= np.percentile(near, 30)][:, 2])
     return float(min(level, floor))
-
-
-def cut_off(mask: Bool[np.ndarray, "h w"]) -> bool:
-    """Tell whether only a small corner of a thing is in the image."""
-    border = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
-    return bool(border > 0 and mask.sum() < 10 * MIN_PIXELS)
-
-
-def find_root(parent: tuple[int, ...], i: int) -> int:
-    """Follow parents to the region that has none."""
-    seen = set()
-    while parent[i] >= 0 and i not in seen:
-        seen.add(i)
-        i = parent[i]
-    return i
 
 
 class Neighbours:
@@ -159,7 +156,7 @@ def owner(i: int, regions: list[Piece], around: Neighbours) -> tuple[int, int]:
     for j, gap in gaps.items():
         if is_bit(region, regions[j], gap, hidden > 0.9 and by == j):
             return j, -1
-    if not is_oblique(region):
+    if not is_oblique(region) and region.heights.min() > GROUND / 2:
         for j, gap in gaps.items():
             if gap < NEAR and (stands_on(region, regions[j]) or covers(region, regions[j])):
                 return -1, j

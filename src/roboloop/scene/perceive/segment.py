@@ -9,7 +9,7 @@ from roboloop.scene.perceive.cloud import Cloud
 from roboloop.scene.perceive.support import Plane
 
 MIN_HEIGHT = 0.0035  # above the support, m
-OUTLINE_MARGIN = 0.03  # things may stick out over the seen support by this much, m
+OUTLINE_MARGIN = 0.15  # things may stick out over the seen support by this much, m
 STEP = 0.004  # largest distance of a neighbour from a pixel's tangent plane, m
 STRETCH = 3.0  # largest distance of neighbours, in pixel widths on the surface seen more squarely
 MIN_PIXELS = 60

@@ -45,7 +45,6 @@ class Shape:
 
 def measure(
     piece: Piece,
-    view: Float[np.ndarray, "2"],
     rng: np.random.Generator,
     carried: Float[np.ndarray, "2"] | None = None,
 ) -> Shape:
@@ -61,7 +60,6 @@ def measure(
 
     Args:
         piece: Its pixels.
-        view: Horizontal direction of the camera's right, for widths of the silhouette.
         rng: For robust fits.
         carried: Where the middle of what stands on it is, when that hides it.
     """
@@ -89,7 +87,7 @@ def measure(
         "hollow": hollow,
         "faces": faces,
         "handle": reach,
-        "neck": neck_ratio(xy @ view, heights, height),
+        "neck": neck_ratio(seen, np.resize(heights, len(seen)), height),
         "flat": flat,
         "roof": roof,
         "slab": float(max(top.size) / length),
@@ -223,17 +221,19 @@ def hollowness(piece: Piece, circle: Circle, box: Rectangle) -> float:
     if len(rim) < 10:
         return 0.0
     middle = float(np.median(inner)) if len(inner) > 0.02 * len(piece.points) else 0.0
-    return (float(np.percentile(rim, 95)) - middle) / piece.top
+    return (float(np.percentile(rim, 80)) - middle) / piece.top
 
 
 def neck_ratio(
-    across: Float[np.ndarray, "n"], heights: Float[np.ndarray, "n"], height: float
+    xy: Float[np.ndarray, "n 2"], heights: Float[np.ndarray, "n"], height: float
 ) -> float:
-    """Width of the silhouette near the top over its largest width."""
+    """Largest width near the top over the largest width, in slices."""
+    turn = np.linspace(0, np.pi, 8, endpoint=False)
+    across = xy @ np.stack([np.cos(turn), np.sin(turn)])
     widths = []
     for low in np.arange(0.05, 0.95, 0.1):
         inside = (heights > low * height) & (heights <= (low + 0.1) * height)
-        widths.append(np.ptp(across[inside]) if inside.sum() > 3 else 0.0)
+        widths.append(np.ptp(across[inside], axis=0).max() if inside.sum() > 3 else 0.0)
     return float(max(widths[7:]) / max(*widths, 1e-6))
 
 

@@ -73,8 +73,11 @@ def level_pose(cloud: Cloud, rng: np.random.Generator) -> Float[np.ndarray, "4 4
     return pose.inverse(pose.from_parts(origin, np.stack([x, np.cross(up, x), up], -1)))
 
 
-def find_support(cloud: Cloud) -> Plane:
+def find_support(cloud: Cloud, p_camera: Float[np.ndarray, "3"]) -> Plane:
     """Find the support in a cloud whose z points up.
+
+    Its outline is that of its pixels, and of the place under the image's lower corners: what
+    stands in a corner hides the support there.
 
     Raises:
         RoboloopError: No horizontal plane is big enough.
@@ -92,9 +95,19 @@ def find_support(cloud: Cloud) -> Plane:
         mask = largest_region(up & (np.abs(z - height) < BAND))
         if mask.sum() > MIN_SHARE * mask.size:
             height = float(np.median(z[mask]))
-            xy = cloud.points[mask][:, :2]
+            xy = np.concatenate([cloud.points[mask][:, :2], near_corners(cloud, p_camera, height)])
             return Plane(height, mask, xy[ConvexHull(xy).vertices])
     raise RoboloopError("the capture shows no plane that things stand on", NO_PLANE_HINT)
+
+
+def near_corners(
+    cloud: Cloud, p_camera: Float[np.ndarray, "3"], height: float
+) -> Float[np.ndarray, "n 2"]:
+    """Where the rays through the image's lower corners meet the plane, world x and y."""
+    corners = cloud.points[-1, (0, -1)][cloud.valid[-1, (0, -1)]]
+    rays = corners - p_camera
+    rays = rays[rays[:, 2] < -1e-3]
+    return p_camera[:2] + rays[:, :2] * ((height - p_camera[2]) / rays[:, 2:])
 
 
 def largest_region(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
