@@ -154,7 +154,7 @@ def owner(i: int, regions: list[Piece], around: Neighbours) -> tuple[int, int]:
     gaps = around.gaps(i, region)
     hidden, by = around.hidden_foot(region)
     for j, gap in gaps.items():
-        if is_bit(region, regions[j], gap, hidden > 0.9 and by == j):
+        if is_bit(region, regions[j], gap, hidden > 0.7 and by == j):
             return j, -1
     if not is_oblique(region) and region.heights.min() > GROUND / 2:
         for j, gap in gaps.items():
@@ -165,27 +165,36 @@ def owner(i: int, regions: list[Piece], around: Neighbours) -> tuple[int, int]:
             return j, -1
     if (region.heights < GROUND).sum() >= 12 or (hidden > 0.5 and not inside(region, regions[by])):
         return -1, -1
-    over = [j for j, gap in gaps.items() if gap < FAR and overlap(region, regions[j]) > 0.3]
-    close = over or [j for j, gap in gaps.items() if gap < NEAR]
+    lower = {
+        j: gap
+        for j, gap in gaps.items()
+        if len(regions[j].points) >= MIN_PIXELS
+        and regions[j].heights.min() < region.heights.min() + 0.01
+    }
+    over = [j for j, gap in lower.items() if gap < FAR and overlap(region, regions[j]) > 0.3]
+    close = over or [j for j, gap in lower.items() if gap < NEAR]
     return (close[0], -1) if close else (-1, -1)
 
 
 def is_bit(region: Piece, other: Piece, gap: float, hidden: bool) -> bool:
     """Tell whether a region is a small bit of another one that depth cut off."""
-    count = len(region.points)
-    if count > 0.35 * len(other.points) or gap > FAR:
+    count, most = len(region.points), len(other.points)
+    if count > 0.6 * most or gap > FAR:
         return False
-    if count < 2.5 * MIN_PIXELS and gap < NEAR and (hidden or inside(region, other)):
+    tiny = count < 4 * MIN_PIXELS
+    if tiny and gap < NEAR and (hidden or (inside(region, other) and count < 2.5 * MIN_PIXELS)):
         return True
     if stands_on(region, other) or covers(other, region):
         return False
-    thin = np.ptp(np.percentile(region.heights, (2, 98))) < 0.012
-    tiny = count < 4 * MIN_PIXELS
-    if tiny and same_top(region, other):
-        return True
     floats = region.heights.min() > 0.01
+    if gap < 0.006 and floats:
+        return True
+    if count > 0.35 * most:
+        return False
+    thin = np.ptp(np.percentile(region.heights, (2, 98))) < 0.012
     touches = gap < 0.004 or (gap < 0.008 and (tiny or floats)) or (gap < 0.02 and tiny and floats)
-    return touches or (gap < TOUCH and (thin or tiny) and inside(region, other))
+    flush = gap < TOUCH and (thin or tiny) and inside(region, other)
+    return touches or flush or (tiny and same_top(region, other))
 
 
 def same_top(a: Piece, b: Piece) -> bool:
@@ -223,7 +232,8 @@ def covers(region: Piece, other: Piece) -> bool:
     floor = region.points[:, 2].min()
     if region.heights.min() < GROUND / 2 or len(other.points) < 2.5 * MIN_PIXELS:
         return False
-    return bool(abs(floor - other.points[:, 2].max()) < 0.012 and inside(other, region))
+    gap = floor - other.points[:, 2].max()
+    return bool(-0.004 < gap < 0.012 and inside(other, region))
 
 
 def overlap(a: Piece, b: Piece) -> float:
