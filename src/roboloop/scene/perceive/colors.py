@@ -1,12 +1,12 @@
 """Colours of an object's parts from its pixels."""
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Num, UInt8
 
 from roboloop.scene.graph import Rgb
 
 
-def plain_rgb(pixels: Float[np.ndarray, "n 3"]) -> Rgb:
+def plain_rgb(pixels: Num[np.ndarray, "n 3"]) -> Rgb:
     """Median colour as sRGB in 0..1."""
     r, g, b = (round(float(v), 3) for v in np.median(pixels, axis=0) / 255)
     return r, g, b

@@ -14,7 +14,7 @@ from scipy.sparse import csgraph
 from scipy.spatial import KDTree
 
 from roboloop.scene.perceive.cloud import Cloud
-from roboloop.scene.perceive.outline import contains, hull_of, smallest_rectangle
+from roboloop.scene.perceive.outline import contains, face_direction, hull_of, smallest_rectangle
 from roboloop.scene.perceive.segment import MIN_PIXELS
 from roboloop.scene.perceive.support import Plane
 
@@ -163,7 +163,9 @@ def owner(i: int, regions: list[Piece], around: Neighbours) -> tuple[int, int]:
     for j, gap in gaps.items():
         if is_door(region, regions[j], gap) or is_knob(region, regions[j], gap):
             return j, -1
-    if (region.heights < GROUND).sum() >= 12 or (hidden > 0.5 and not inside(region, regions[by])):
+    if (region.heights < GROUND).sum() >= 12:
+        return -1, -1
+    if hidden > 0.5 and not inside(region, regions[by]) and not flush(region, regions[by]):
         return -1, -1
     lower = {
         j: gap
@@ -183,6 +185,8 @@ def is_bit(region: Piece, other: Piece, gap: float, hidden: bool) -> bool:
         return False
     tiny = count < 4 * MIN_PIXELS
     if tiny and gap < NEAR and (hidden or (inside(region, other) and count < 2.5 * MIN_PIXELS)):
+        return True
+    if count < 2.5 * MIN_PIXELS and is_oblique(region) and inside(region, other):
         return True
     if stands_on(region, other) or covers(other, region):
         return False
@@ -248,6 +252,19 @@ def inside(region: Piece, other: Piece) -> bool:
     """Tell whether a region lies in another one's outline seen from above."""
     hull = hull_of(other.points[:, :2])
     return bool(contains(hull, region.points[:, :2], 0.015).mean() > 0.7)
+
+
+def flush(a: Piece, b: Piece) -> bool:
+    """Tell whether two regions end at the same lines on both sides: faces of one large box."""
+    direction, share = face_direction(np.concatenate([a.normals, b.normals]))
+    if share < 0.5:
+        return False
+    axes = np.array(
+        [[np.cos(direction), np.sin(direction)], [-np.sin(direction), np.cos(direction)]]
+    )
+    ends = [np.percentile(p.points[:, :2] @ axes.T, (1, 99), axis=0) for p in (a, b)]
+    same = (np.abs(ends[0] - ends[1]) < 0.01).all(0) & (np.ptp(ends[0], axis=0) > 0.1)
+    return bool(same.any())
 
 
 def is_oblique(region: Piece) -> bool:

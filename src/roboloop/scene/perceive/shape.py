@@ -11,6 +11,7 @@ from roboloop.scene.perceive.outline import (
     Circle,
     Rectangle,
     along_axes,
+    face_direction,
     fit_circle,
     hull_area,
     hull_of,
@@ -20,7 +21,6 @@ from roboloop.scene.perceive.pieces import FLAT, Piece
 
 ROUND = 0.55  # share of the outline on a circle that makes a thing round
 TALL = 1.6  # things this much higher than wide are completed around the middle of their top
-FACE_SPREAD = 0.14  # directions of one face's normals, rad
 ANGULAR = 0.75  # things with a larger share of plane upright faces are angular
 BEYOND = 0.008  # what is further than this from a round body is a handle, m
 
@@ -115,26 +115,10 @@ def mirrored(
     return np.concatenate([xy, 2 * center - xy])
 
 
-def face_direction(normals: Float[np.ndarray, "k 3"]) -> tuple[float, float]:
-    """Direction of upright faces (rad, modulo a quarter turn) and the share that they explain.
-
-    The share is about 1 for boxes, 0.5 for an octagon, 0.2 for a cylinder, 0 when no upright
-    faces are seen.
-    """
-    flat = normals[np.hypot(normals[:, 0], normals[:, 1]) > 0.8]
-    if len(flat) < 40:
-        return 0.0, 0.0
-    angle = np.arctan2(flat[:, 1], flat[:, 0])
-    turn = np.angle(np.exp(4j * angle).mean()) / 4
-    off = np.angle(np.exp(4j * (angle - turn))) / 4
-    near = np.abs(off) < FACE_SPREAD
-    return float(turn + np.median(off[near])), float(near.mean())
-
-
 def face_rectangle(xy: Float[np.ndarray, "n 2"], direction: float, share: float) -> Rectangle:
-    """Rectangle around points along the faces that are seen, or the smallest one without faces."""
+    """Rectangle around points: the smallest if they fill it, else along the faces that are seen."""
     smallest = smallest_rectangle(xy)
-    if share < 0.5:
+    if share < 0.5 or hull_area(hull_of(xy)) > 0.93 * smallest.size.prod():
         return smallest
     box = along_axes(xy, np.array([np.cos(direction), np.sin(direction)]))
     return box if box.size.prod() < 1.4 * smallest.size.prod() else smallest
