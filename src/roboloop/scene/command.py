@@ -15,11 +15,12 @@ from roboloop.jobs import map_jobs
 from roboloop.run import CommonFlags, Interruptible, Run, atomic_path
 from roboloop.scene.capture import Capture, read_capture
 from roboloop.scene.collection import COUSINS, HELD_OUT, TWIN, list_cousins
-from roboloop.scene.cousins import sample_cousin, settle
+from roboloop.scene.cousins import Spread, sample_cousin
 from roboloop.scene.folder import read_scene, write_scene
 from roboloop.scene.perceive import perceive
 from roboloop.scene.preview import contact_sheet, preview
 from roboloop.scene.score import score
+from roboloop.scene.settle import settle
 
 STAGE = 1
 """Number of this stage in the seeds of everything random."""
@@ -39,6 +40,9 @@ class Config(CommonFlags):
     """Cousins to learn from; by scale 4, 300 or 1000."""
     held_out: int | None = None
     """Cousins that only evaluation uses; by scale 2, 100 or 200."""
+    new_colors: float = 0.0
+    """Probability that an object of a cousin gets colours unlike the twin's; else they are like
+    them."""
 
 
 def run(config: Config) -> None:
@@ -78,7 +82,7 @@ def _write_twin(capture: Capture, out: Path) -> None:
 
 def _write_cousins(out: Path, which: str, n: int, config: Config) -> None:
     missing = [i for i in range(n) if not (out / which / f"{i:04d}").exists()]
-    work = partial(_write_cousin, out, which, config.seed)
+    work = partial(_write_cousin, out, which, config.seed, Spread(new_colors=config.new_colors))
     with Interruptible() as stop, console.Progress(which, n) as progress:
         for done, _ in enumerate(map_jobs(work, missing, config.workers), n - len(missing) + 1):
             progress.update(done)
@@ -86,10 +90,10 @@ def _write_cousins(out: Path, which: str, n: int, config: Config) -> None:
                 break
 
 
-def _write_cousin(out: Path, which: str, seed: int, index: int) -> None:
+def _write_cousin(out: Path, which: str, seed: int, spread: Spread, index: int) -> None:
     group = (COUSINS, HELD_OUT).index(which)
     twin = read_scene(out / TWIN)
-    cousin = sample_cousin(twin, np.random.SeedSequence([seed, STAGE, group, index]))
+    cousin = sample_cousin(twin, np.random.SeedSequence([seed, STAGE, group, index]), spread)
     write_scene(cousin, out / which / f"{index:04d}")
 
 

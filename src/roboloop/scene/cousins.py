@@ -45,6 +45,8 @@ class Spread:
     """Objects on or in another one, beside moving with it, m."""
     camera_xyz: float = 0.02
     camera_angle: float = np.deg2rad(2)
+    new_colors: float = 0.0
+    """Probability that an object, or the room, gets colours unlike the twin's; 0 to 1."""
 
 
 def sample_cousins(
@@ -102,7 +104,7 @@ def make_cousin(
     camera = _shake_camera(twin.camera, rng, spread)
     placed: dict[str, SceneObject] = {}
     for obj in _targets_first(twin):
-        cousin = sample(obj, rng)
+        cousin = sample(obj, rng, spread.new_colors)
         for i in range(N_PLACE_TRIES):
             farther = 1.0 + i / N_PLACE_TRIES
             T = _place(cousin, twin, placed, rng, spread, farther)
@@ -112,7 +114,7 @@ def make_cousin(
                 break
         else:
             return None
-    near = rng.random() < 0.4
+    near = rng.random() >= spread.new_colors
     support = replace(twin.support, color=_table_color(twin.support, near, rng))
     return replace(
         twin,

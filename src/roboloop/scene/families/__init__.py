@@ -96,9 +96,12 @@ def _complete_joints(
     return tuple(replace(j, value=values.get(j.name, 0.0)) for j in joints)
 
 
-def sample(obj: SceneObject, rng: np.random.Generator) -> SceneObject:
-    """Sample a cousin of a complete object: other size, shape, colours; pose and name kept."""
-    return complete(sampling.sample_object(family_of(obj), obj, rng))
+def sample(obj: SceneObject, rng: np.random.Generator, new_colors: float = 0.0) -> SceneObject:
+    """Sample a cousin of a complete object: other size, shape, colours; pose and name kept.
+
+    Its colours are like the object's, or, with probability `new_colors`, any.
+    """
+    return complete(sampling.sample_object(family_of(obj), obj, rng, new_colors))
 
 
 def add_object(spec: mujoco.MjSpec, obj: SceneObject) -> None:

@@ -12,23 +12,24 @@ SIZE_SPREAD = 0.15
 ASPECT_SPREAD = 0.10
 HAND_WIDTH = 0.070
 """What a hand grasps across stays narrower than this, if the original is, m."""
-KEEP_COLOR = 0.4
-"""Share of cousins whose colours stay close to the original's."""
 
 
-def sample_object(family: Family, obj: SceneObject, rng: np.random.Generator) -> SceneObject:
+def sample_object(
+    family: Family, obj: SceneObject, rng: np.random.Generator, new_colors: float
+) -> SceneObject:
     """Sample a cousin of `obj`, with joints and box but without keypoints.
 
     Args:
         family: The object's family.
         obj: A complete object.
         rng: Randomness.
+        new_colors: Probability of colours that have nothing to do with the original's.
     """
     params = {
         key: obj.params[key] if p.structural else _sample_param(p, obj.params[key], rng)
         for key, p in family.params.items()
     }
-    colors = sample_colors(obj.colors, rng)
+    colors = sample_colors(obj.colors, rng, new_colors)
     if family.box is None:
         size = _sample_size(family, obj.size, rng)
         return replace(obj, size=size, params=params, colors=colors)
@@ -73,9 +74,11 @@ def _sample_value(joint: Joint, old: Joint, rng: np.random.Generator) -> Joint:
     return replace(joint, value=float(share * joint.range[1]))
 
 
-def sample_colors(colors: dict[str, Rgb], rng: np.random.Generator) -> dict[str, Rgb]:
+def sample_colors(
+    colors: dict[str, Rgb], rng: np.random.Generator, new_colors: float
+) -> dict[str, Rgb]:
     """Sample colours; parts that look alike in the original look alike in the cousin."""
-    near = rng.random() < KEEP_COLOR
+    near = rng.random() >= new_colors
     drawn: dict[Rgb, Rgb] = {}
     for rgb in colors.values():
         if rgb not in drawn:
@@ -86,8 +89,8 @@ def sample_colors(colors: dict[str, Rgb], rng: np.random.Generator) -> dict[str,
 def near_color(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """A colour like `rgb`, a little lighter, darker, greyer or shifted."""
     h, s, v = colorsys.rgb_to_hsv(*rgb)
-    h = (h + rng.normal(0, 0.03)) % 1.0
-    s, v = np.clip([s * rng.uniform(0.75, 1.25), v * rng.uniform(0.75, 1.25)], 0.0, 1.0)
+    h = (h + rng.normal(0, 0.05)) % 1.0
+    s, v = np.clip([s * rng.uniform(0.6, 1.4), v * rng.uniform(0.65, 1.35)], 0.0, 1.0)
     return colorsys.hsv_to_rgb(float(h), float(s), float(v))
 
 
