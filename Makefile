@@ -1,6 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
-CAPTURE ?= examples/captures/table_goal
+CAPTURE ?= examples/captures/kitchen5
 TASK ?= put the bowl on the plate
 # Wheels without CUDA, a tenth of the size; used where this host answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu

@@ -3,7 +3,7 @@
 #   runs/quickstart.sh [CAPTURE] [SENTENCE] [OUT]        SCALE=tiny|small|full
 set -euo pipefail
 
-capture=${1:-examples/captures/table_goal}
+capture=${1:-examples/captures/kitchen5}
 sentence=${2:-put the bowl on the plate}
 out=${3:-runs/out/quickstart}
 scale=${SCALE:-small}
