@@ -89,11 +89,11 @@ def read_image(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        if image.width * image.height > MAX_PIXELS:
-            size = f"{image.width} x {image.height} pixels"
-            raise RoboloopError(f"{path.name} is too large: {size}", limit, path)
-        image.load()
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    size = f"{image.width} x {image.height} pixels"
+                    raise RoboloopError(f"{path.name} is too large: {size}", limit, path)
+                image.load()
     except Image.DecompressionBombError as error:
         raise RoboloopError(f"{path.name} is too large: {error}", limit, path) from error
     except UnidentifiedImageError as error:

@@ -63,6 +63,7 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
     },
     "basket": {
         "round": ANGULAR,
+        "roof": (0.0, 0.2, 0.1),
         "hollow": (0.3, 1.0, 0.08),
         "fill": (0.85, 1.0, 0.06),
         "height": (0.095, 0.35, 0.012),
@@ -70,6 +71,7 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
     },
     "tray": {
         "round": ANGULAR,
+        "roof": (0.0, 0.2, 0.1),
         "hollow": (0.3, 1.0, 0.08),
         "fill": (0.85, 1.0, 0.06),
         "height": (0.015, 0.095, 0.012),

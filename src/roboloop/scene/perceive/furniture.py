@@ -77,12 +77,14 @@ def find_front(piece: Piece, shape: Shape) -> Front:
 
 
 def is_panel(front: Front) -> bool:
-    """Tell whether what sticks out is one thin upright panel: an open door."""
+    """Tell whether what sticks out is one thin upright panel that leaves the face: an open door."""
     if len(front.out) < 100 or front.out.max() < 0.08:
         return False
     far = front.out > 0.03
     box = smallest_rectangle(np.stack([front.out, front.across], -1)[far])
-    return bool(box.size.min() < 0.35 * box.size.max() and front.upright > 0.6)
+    turned = np.abs(box.axes[box.size.argmax(), 0]) > 0.35  # a drawer's panel is parallel
+    thin = box.size.min() < 0.35 * box.size.max()
+    return bool(thin and turned and front.upright > 0.6)
 
 
 def is_upright_bar(front: Front) -> bool:
@@ -117,9 +119,10 @@ def handle_heights(front: Front) -> list[tuple[float, float]]:
         height = (i + 0.5) * BIN
         if out[i] < STICKS_OUT:
             break
-        window = out[max(i - 6, 0) : i + 7]
+        sides = out[max(i - 6, 0) : i + 1], out[i : i + 7]
+        stands_out = all(out[i] > side.min() + 0.012 for side in sides)
         isolated = all(abs(height - other) > 0.04 for other, _ in found)
-        if isolated and out[i] >= window.max() - 1e-6 and out[i] > window.min() + 0.012:
+        if isolated and stands_out and out[i] >= max(side.max() for side in sides) - 1e-6:
             level = np.abs(np.arange(len(out)) - i) <= 4
             same = np.flatnonzero(level & (out > out[i] - 0.008))
             found.append((float((same.mean() + 0.5) * BIN), float(out[i])))

@@ -174,7 +174,7 @@ def owner(i: int, regions: list[Piece], around: Neighbours) -> tuple[int, int]:
         and regions[j].heights.min() < region.heights.min() + 0.01
     }
     over = [j for j, gap in lower.items() if gap < FAR and overlap(region, regions[j]) > 0.3]
-    close = over or [j for j, gap in lower.items() if gap < NEAR]
+    close = over or [j for j, gap in lower.items() if gap < NEAR or flush(region, regions[j])]
     return (close[0], -1) if close else (-1, -1)
 
 
