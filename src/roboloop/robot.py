@@ -174,10 +174,11 @@ def inverse_kinematics(
     T_base_eefs: Float[np.ndarray, "B 4 4"],
     q_init: Float[np.ndarray, "B n"],
     restarts: int = 4,
+    prefer: Float[np.ndarray, "n"] | None = None,
 ) -> IkResult:
     """Find arm positions within the joint limits that bring the hand to poses in the base frame.
 
-    Of the positions that do, the one near `home` is preferred. An arm with fewer than six joints
+    Of the positions that do, the one near `prefer` is taken. An arm with fewer than six joints
     meets the position first, then the approach axis, then the closing axis as far as it can.
 
     Args:
@@ -185,10 +186,11 @@ def inverse_kinematics(
         T_base_eefs: Where the hand should be.
         q_init: Where each search starts, such as the solution of a pose close by.
         restarts: How often poses that are missed are tried again from elsewhere.
+        prefer: What a redundant arm tends to; None is its home.
     """
     chain = robot_chain(robot.name)
-    home = np.array(robot.home)
-    return kinematics.solve(chain, T_base_eefs, q_init, home, robot.weights, restarts)
+    prefer = np.array(robot.home) if prefer is None else prefer
+    return kinematics.solve(chain, T_base_eefs, q_init, prefer, robot.weights, restarts)
 
 
 def attach(

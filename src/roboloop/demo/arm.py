@@ -140,9 +140,22 @@ class Arm:
     def carry(
         self, qpos: Float[np.ndarray, "nq"], after: Float[np.ndarray, "S 4 4"], held: int
     ) -> Float[np.ndarray, "T n"]:
-        """Lift what the hand holds and travel to where `after` begins; see `travel`."""
+        """Lift what the hand holds and travel to where `after` begins; see `travel`.
+
+        Straight up where that is free, else up and away from what hangs over the object: towards
+        the base, to its left, to its right.
+        """
         start = self.eef(qpos[self.cell.arm_qpos])
-        return self.travel(qpos, np.stack([start, raised(start, CARRY_LIFT)]), after, held=held)
+        x, y = self.cell.task.T_world_base[:3, :2].T
+        problem = ""
+        for aside in (0 * x, -x, y, -y):
+            up = raised(start, CARRY_LIFT)
+            up[:3, 3] += CARRY_LIFT * aside
+            try:
+                return self.travel(qpos, np.stack([start, up]), after, held=held)
+            except Unreachable as error:
+                problem = problem or error.problem
+        raise Unreachable(problem)
 
     def along_joint(
         self,

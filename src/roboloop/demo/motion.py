@@ -60,9 +60,11 @@ def follow(
     solved = inverse_kinematics(robot, Ts_base_eef, q_start + share * (q_end - q_start))
     check_reach(solved.position_error, solved.rotation_error)
     q = np.concatenate([q_start[None], solved.q])
-    if _jumps(q):  # between branches: follow one of them, pose by pose
+    if _jumps(q):  # between branches: stay on the one that the arm is on, pose by pose
         for i in range(n):
-            q[i + 1] = inverse_kinematics(robot, Ts_base_eef[i : i + 1], q[i : i + 1]).q[0]
+            step = inverse_kinematics(robot, Ts_base_eef[i : i + 1], q[i : i + 1], 0, q[i])
+            check_reach(step.position_error, step.rotation_error)
+            q[i + 1] = step.q[0]
     if _jumps(q):
         raise Unreachable("the arm would have to jump")
     return slowed(smooth(q))[1:]
