@@ -26,7 +26,7 @@ class ActConfig:
     """Width of the transformer."""
     n_heads: int = 4
     """Attention heads."""
-    n_layers: int = 2
+    n_layers: int = 1
     """Layers of self-attention over the visual tokens, then as many of cross-attention to them."""
     latent: int = 8
     """Size of the VAE's style variable."""

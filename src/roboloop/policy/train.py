@@ -1,6 +1,7 @@
 """Train a policy: deterministic batches, an averaged copy of the weights, exact resumption."""
 
 import csv
+import functools
 import io
 import math
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from roboloop.console import Progress
 from roboloop.data.cache import Cache
@@ -75,7 +77,7 @@ class Learner:
         self.average.load_state_dict(self.net.state_dict())
         self._weights = list(self.net.parameters())
         self.optimizer = torch.optim.AdamW(
-            self._weights, schedule.learning_rate, BETAS, weight_decay=WEIGHT_DECAY
+            self._weights, schedule.learning_rate, BETAS, weight_decay=WEIGHT_DECAY, fused=True
         )
         self._train_frames, self._held_out_frames = split_frames(samples.cache, seed)
         self._map = ThreadPoolExecutor(workers).map if workers > 1 else map
@@ -86,7 +88,7 @@ class Learner:
         shards = list(self._map(self._gradients, seeds))
         gradients = zip(*(gradients for _, gradients in shards), strict=True)
         for weight, parts in zip(self._weights, gradients, strict=True):
-            weight.grad = torch.stack(parts).mean(0)
+            weight.grad = functools.reduce(torch.Tensor.add_, parts).div_(N_SHARDS)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)
         torch.nn.utils.clip_grad_norm_(self._weights, MAX_NORM)
@@ -107,8 +109,7 @@ class Learner:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.schedule.averaging, (1 + self.step) / (10 + self.step))
-        for average, weight in zip(self.average.parameters(), self.net.parameters(), strict=True):
-            average.lerp_(weight, 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self.average.parameters()), self._weights, None)
 
     @torch.inference_mode()
     def held_out_loss(self) -> float:
