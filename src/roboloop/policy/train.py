@@ -143,6 +143,8 @@ class Learner:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _below("adam.", state).items():
             index, _, key = name.partition(".")
+            if value.ndim:  # the fused optimiser wants the weights' memory layout
+                value = torch.empty_like(self._weights[int(index)]).copy_(value)
             moments.setdefault(int(index), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
