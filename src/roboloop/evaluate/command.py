@@ -54,7 +54,7 @@ class Config(CommonFlags):
     """Control steps of a rollout."""
     execute_steps: int = 8
     """Control steps that are taken of each predicted chunk."""
-    px: int = 96
+    px: int = 64
     """Height and width of the images that the policy sees."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""

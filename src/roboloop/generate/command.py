@@ -43,9 +43,9 @@ class Config(CommonFlags):
     """The folder or file that `roboloop task` wrote."""
     n: int | None = None
     """Episodes to keep; by scale 6, 300 or 2000."""
-    px: int = 96
+    px: int = 64
     """Height and width of the images."""
-    noise: float = 0.012
+    noise: float = 0.006
     """Standard deviation of the noise on the arm's targets, rad."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""

@@ -33,7 +33,7 @@ class Config(CommonFlags):
     """Images of each camera in a step; by scale 8, 64 or 64."""
     learning_rate: float = 1e-3
     """Highest learning rate."""
-    px: int = 96
+    px: int = 64
     """Height and width of the images that the policy sees."""
 
 

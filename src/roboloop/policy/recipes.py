@@ -42,7 +42,7 @@ class ActConfig:
     """Weight of the loss on the poses where the gripper acts next; 0 leaves them out."""
     state_noise: float = 0.05
     """Noise on the joints that the policy is told in training, in standard deviations."""
-    shift_px: int = 4
+    shift_px: int = 1
     """Largest random shift of the images in training."""
     color_jitter: float = 0.2
     """Largest relative change of each colour channel, and of brightness, in training."""

@@ -43,8 +43,9 @@ class Spread:
     furniture_yaw: float = np.deg2rad(10)
     stacked_xy: float = 0.01
     """Objects on or in another one, beside moving with it, m."""
-    camera_xyz: float = 0.02
-    camera_angle: float = np.deg2rad(2)
+    camera_xyz: float = 0.01
+    """What a calibration of the camera is off by, m."""
+    camera_angle: float = np.deg2rad(0.5)
     new_colors: float = 0.0
     """Probability that an object, or the room, gets colours unlike the twin's; 0 to 1."""
 
