@@ -90,5 +90,5 @@ def shifted(image: Float[np.ndarray, "h w"], dv: int, du: int) -> Float[np.ndarr
 def regions_of(mask: Bool[np.ndarray, "..."]) -> tuple[Int[np.ndarray, "..."], int]:
     """Number the connected regions of a mask from 1; returns labels and their count."""
     labels = np.zeros(mask.shape, np.int32)
-    count = ndimage.label(mask, output=labels)
-    return labels, int(np.max(labels)) if count else 0
+    ndimage.label(mask, output=labels)
+    return labels, int(labels.max(initial=0))

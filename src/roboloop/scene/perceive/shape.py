@@ -155,25 +155,29 @@ def flat_top(piece: Piece, box: Rectangle) -> tuple[Rectangle, float, float, flo
     level = float(edges[count.argmax() + 1])
     patch = np.abs(heights - level) < 0.008
     level = float(np.median(heights[patch]))
-    solid = solid_part(xy[patch])
-    area = hull_area(hull_of(solid))
+    solid, area = solid_part(xy[patch])
     roof = area / float(box.size.prod()) if level > 0.8 * piece.top else 0.0
     return smallest_rectangle(solid), level, float(patch.sum() / len(up)), roof
 
 
-def solid_part(xy: Float[np.ndarray, "n 2"], cell: float = 0.006) -> Float[np.ndarray, "m 2"]:
-    """Keep the points of patches at least 2.4 cm wide, without thin edges that lie level."""
+def solid_part(
+    xy: Float[np.ndarray, "n 2"], cell: float = 0.006
+) -> tuple[Float[np.ndarray, "m 2"], float]:
+    """Keep the points of the largest patch that is 2.4 cm wide everywhere: no level edges.
+
+    Returns:
+        The points, or all when no patch is that wide, and the area of the patch (m2).
+    """
     index = ((xy - xy.min(0)) / cell).astype(int) + 1
     grid = np.zeros(index.max(0) + 2, bool)
     grid[index[:, 0], index[:, 1]] = True
     grid = ndimage.binary_closing(grid, iterations=1)
-    grid = ndimage.binary_opening(grid, np.ones((4, 4)))
-    labels, n = regions_of(grid)
+    labels, n = regions_of(ndimage.binary_opening(grid, np.ones((4, 4))))
     if n == 0:
-        return xy
-    largest = np.bincount(labels.ravel())[1:].argmax() + 1
-    kept = xy[labels[index[:, 0], index[:, 1]] == largest]
-    return kept if len(kept) > 10 else xy
+        return xy, 0.0
+    sizes = np.bincount(labels.ravel())[1:]
+    kept = xy[labels[index[:, 0], index[:, 1]] == sizes.argmax() + 1]
+    return (kept if len(kept) > 10 else xy), float(sizes.max() * cell**2)
 
 
 def find_handle(piece: Piece, circle: Circle) -> tuple[float | None, float]:
