@@ -96,116 +96,42 @@ ARENAS = {
 }
 TABLE_HALF_SIZE = (0.5, 0.6, 0.025)
 
-# capture name -> (suite, problem file, initial state)
-SCENES: dict[str, tuple[str, str, int]] = {
-    "dev_kitchen1": (
-        "libero_90",
-        "KITCHEN_SCENE1_open_the_top_drawer_of_the_cabinet",
-        3,
-    ),
-    "dev_kitchen2": (
-        "libero_90",
-        "KITCHEN_SCENE2_put_the_middle_black_bowl_on_the_plate",
-        5,
-    ),
-    "dev_kitchen3": ("libero_90", "KITCHEN_SCENE3_turn_on_the_stove", 17),
-    "dev_kitchen4": (
-        "libero_90",
-        "KITCHEN_SCENE4_close_the_bottom_drawer_of_the_cabinet",
-        7,
-    ),
-    "dev_kitchen5": (
-        "libero_90",
-        "KITCHEN_SCENE5_close_the_top_drawer_of_the_cabinet",
-        9,
-    ),
-    "dev_kitchen6": ("libero_90", "KITCHEN_SCENE6_close_the_microwave", 1),
-    "dev_kitchen7": ("libero_90", "KITCHEN_SCENE7_put_the_white_bowl_on_the_plate", 21),
-    "dev_kitchen8": (
-        "libero_90",
-        "KITCHEN_SCENE8_put_the_right_moka_pot_on_the_stove",
-        2,
-    ),
-    "dev_kitchen9": ("libero_90", "KITCHEN_SCENE9_turn_on_the_stove", 4),
-    "dev_kitchen10": (
-        "libero_90",
-        "KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet",
-        6,
-    ),
-    "dev_living1": (
-        "libero_90",
-        "LIVING_ROOM_SCENE1_pick_up_the_ketchup_and_put_it_in_the_basket",
-        8,
-    ),
-    "dev_living2": (
-        "libero_90",
-        "LIVING_ROOM_SCENE2_pick_up_the_milk_and_put_it_in_the_basket",
-        10,
-    ),
-    "dev_living3": (
-        "libero_90",
-        "LIVING_ROOM_SCENE3_pick_up_the_butter_and_put_it_in_the_tray",
-        11,
-    ),
-    "dev_living4": (
-        "libero_90",
-        "LIVING_ROOM_SCENE4_pick_up_the_salad_dressing_and_put_it_in_the_tray",
-        12,
-    ),
-    "dev_living5": (
-        "libero_90",
-        "LIVING_ROOM_SCENE5_put_the_red_mug_on_the_left_plate",
-        13,
-    ),
-    "dev_living6": ("libero_90", "LIVING_ROOM_SCENE6_put_the_red_mug_on_the_plate", 19),
-    "dev_study1": (
-        "libero_90",
-        "STUDY_SCENE1_pick_up_the_book_and_place_it_in_the_left_compartment_of_the_caddy",
-        14,
-    ),
-    "dev_study2": (
-        "libero_90",
-        "STUDY_SCENE2_pick_up_the_book_and_place_it_in_the_back_compartment_of_the_caddy",
-        15,
-    ),
-    "dev_study3": (
-        "libero_90",
-        "STUDY_SCENE3_pick_up_the_red_mug_and_place_it_to_the_right_of_the_caddy",
-        16,
-    ),
-    "dev_study4": (
-        "libero_90",
-        "STUDY_SCENE4_pick_up_the_book_on_the_left_and_place_it_on_top_of_the_shelf",
-        18,
-    ),
-    "dev_object1": ("libero_object", "pick_up_the_milk_and_place_it_in_the_basket", 20),
-    "dev_object2": (
-        "libero_object",
-        "pick_up_the_bbq_sauce_and_place_it_in_the_basket",
-        22,
-    ),
-    "dev_object3": (
-        "libero_object",
-        "pick_up_the_alphabet_soup_and_place_it_in_the_basket",
-        23,
-    ),
-    "dev_spatial1": (
-        "libero_spatial",
-        "pick_up_the_black_bowl_on_the_stove_and_place_it_on_the_plate",
-        24,
-    ),
-    "dev_spatial2": (
-        "libero_spatial",
-        "pick_up_the_black_bowl_in_the_top_drawer_of_the_wooden_cabinet_and_place_it_on_the_plate",
-        25,
-    ),
-    "dev_spatial3": (
-        "libero_spatial",
-        "pick_up_the_black_bowl_on_the_cookie_box_and_place_it_on_the_plate",
-        26,
-    ),
-    "dev_goal": ("libero_goal", "open_the_middle_drawer_of_the_cabinet", 27),
-}
+# name of the capture, suite, problem file, number of the initial state
+SCENES = """
+dev_kitchen1 libero_90 KITCHEN_SCENE1_open_the_top_drawer_of_the_cabinet 3
+dev_kitchen2 libero_90 KITCHEN_SCENE2_put_the_middle_black_bowl_on_the_plate 5
+dev_kitchen3 libero_90 KITCHEN_SCENE3_turn_on_the_stove 17
+dev_kitchen4 libero_90 KITCHEN_SCENE4_close_the_bottom_drawer_of_the_cabinet 7
+dev_kitchen5 libero_90 KITCHEN_SCENE5_close_the_top_drawer_of_the_cabinet 9
+dev_kitchen6 libero_90 KITCHEN_SCENE6_close_the_microwave 1
+dev_kitchen7 libero_90 KITCHEN_SCENE7_put_the_white_bowl_on_the_plate 21
+dev_kitchen8 libero_90 KITCHEN_SCENE8_put_the_right_moka_pot_on_the_stove 2
+dev_kitchen9 libero_90 KITCHEN_SCENE9_turn_on_the_stove 4
+dev_kitchen10 libero_90 KITCHEN_SCENE10_close_the_top_drawer_of_the_cabinet 6
+dev_living1 libero_90 LIVING_ROOM_SCENE1_pick_up_the_ketchup_and_put_it_in_the_basket 8
+dev_living2 libero_90 LIVING_ROOM_SCENE2_pick_up_the_milk_and_put_it_in_the_basket 10
+dev_living3 libero_90 LIVING_ROOM_SCENE3_pick_up_the_butter_and_put_it_in_the_tray 11
+dev_living4 libero_90 LIVING_ROOM_SCENE4_pick_up_the_salad_dressing_and_put_it_in_the_tray 12
+dev_living5 libero_90 LIVING_ROOM_SCENE5_put_the_red_mug_on_the_left_plate 13
+dev_living6 libero_90 LIVING_ROOM_SCENE6_put_the_red_mug_on_the_plate 19
+dev_study1 libero_90 STUDY_SCENE1_pick_up_the_book_and_place_it_in_the_left_compartment_of_the_caddy 14
+dev_study2 libero_90 STUDY_SCENE2_pick_up_the_book_and_place_it_in_the_back_compartment_of_the_caddy 15
+dev_study3 libero_90 STUDY_SCENE3_pick_up_the_red_mug_and_place_it_to_the_right_of_the_caddy 16
+dev_study4 libero_90 STUDY_SCENE4_pick_up_the_book_on_the_left_and_place_it_on_top_of_the_shelf 18
+dev_object1 libero_object pick_up_the_milk_and_place_it_in_the_basket 20
+dev_object2 libero_object pick_up_the_bbq_sauce_and_place_it_in_the_basket 22
+dev_object3 libero_object pick_up_the_alphabet_soup_and_place_it_in_the_basket 23
+dev_spatial1 libero_spatial pick_up_the_black_bowl_on_the_stove_and_place_it_on_the_plate 24
+dev_spatial2 libero_spatial pick_up_the_black_bowl_in_the_top_drawer_of_the_wooden_cabinet_and_place_it_on_the_plate 25
+dev_spatial3 libero_spatial pick_up_the_black_bowl_on_the_cookie_box_and_place_it_on_the_plate 26
+dev_goal libero_goal open_the_middle_drawer_of_the_cabinet 27
+"""  # noqa: E501
+
+
+def scene_table() -> dict[str, tuple[str, str, int]]:
+    """Read `SCENES`: capture name -> (suite, problem file, initial state)."""
+    rows = [line.split() for line in SCENES.strip().splitlines()]
+    return {name: (suite, file, int(index)) for name, suite, file, index in rows}
 
 
 @dataclass(frozen=True)
@@ -496,7 +422,7 @@ def make_capture(name: str, root: Path, out: Path, jitter: float, seed: int) -> 
     """Build, settle, render and write one scene of `SCENES`."""
     import torch
 
-    suite, file, index = SCENES[name]
+    suite, file, index = scene_table()[name]
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
     libero = root / "libero/libero"
     problem = parse_problem((libero / "bddl_files" / suite / f"{file}.bddl").read_text())
@@ -530,7 +456,7 @@ def main(
         jitter: How far the camera is moved at random, m (and half as many rad).
         seed: Seed of fixture poses and camera.
     """
-    names = scenes.split(",") if scenes else list(SCENES)
+    names = scenes.split(",") if scenes else list(scene_table())
     with tempfile.TemporaryDirectory() as folder:
         for wheel in wheels:
             with zipfile.ZipFile(wheel) as archive:
