@@ -15,7 +15,7 @@ from roboloop.demo.arm import Arm
 from roboloop.demo.chunks import count_failures, need_out, run_chunks
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.errors import RoboloopError
-from roboloop.generate.segments import Segment, Transformer, cut
+from roboloop.generate.segments import Segment, Transformer, cut, typical_first
 from roboloop.interval import percent
 from roboloop.render import render_episode
 from roboloop.run import CommonFlags, Run
@@ -49,9 +49,9 @@ class Config(CommonFlags):
     """Standard deviation of the noise on the arm's targets, rad."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
-    nearest: int = 1
-    """Source segments to choose from, the nearest ones first; more is more varied and harder to
-    learn."""
+    nearest: int = 0
+    """Choose among so many source segments, the nearest; 0 takes the most typical one everywhere,
+    so that demonstrations look alike, which is quickest to learn."""
 
 
 def run(config: Config) -> None:
@@ -115,6 +115,6 @@ def _sources(demo: Path, scene: Path, task_path: Path) -> list[list[Segment]]:
     cells = load_cells([scene / episode.scene for episode in episodes], task)
     arms = [Arm(cell) for cell in cells]
     return [
-        [cut(c, a, e, k) for c, a, e in zip(cells, arms, episodes, strict=True)]
+        typical_first([cut(c, a, e, k) for c, a, e in zip(cells, arms, episodes, strict=True)])
         for k in range(len(task.stages))
     ]

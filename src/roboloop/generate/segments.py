@@ -75,6 +75,19 @@ def distance(segment: Segment, T_world_ref: Float[np.ndarray, "4 4"]) -> float:
     return float(np.linalg.norm(shift) + 0.1 * np.linalg.norm(turn))
 
 
+def typical_first(segments: list[Segment]) -> list[Segment]:
+    """Sort segments of one stage by how close, on average, their ends are to those of the others.
+
+    Demonstrations that all follow the same few sources look alike: a policy need not learn to choose.
+    """
+    ends = np.stack([s.Ts_ref_eef[-1] for s in segments])
+    shift = np.linalg.norm(ends[:, None, :3, 3] - ends[None, :, :3, 3], axis=-1)
+    R = np.swapaxes(ends[:, None, :3, :3], -1, -2) @ ends[None, :, :3, :3]
+    turn = np.linalg.norm(pose.matrix_to_rotvec(R), axis=-1)
+    order = np.argsort((shift + 0.1 * turn).mean(1), kind="stable")
+    return [segments[i] for i in order]
+
+
 def reference_frame(arm: Arm, reference: str) -> Float[np.ndarray, "4 4"]:
     """The frame of a `role` or `role.keypoint` in the state that `arm` holds.
 
@@ -97,9 +110,9 @@ class Transformer:
 
     Args:
         cell: Where to make a demonstration.
-        segments: For each stage the candidates, one a source episode.
+        segments: For each stage the candidates, one a source episode, the most typical first.
         rng: Chooses among the `nearest` nearest candidates.
-        nearest: How many candidates to choose from.
+        nearest: How many candidates to choose from; 0 takes the most typical one everywhere.
     """
 
     def __init__(
@@ -111,12 +124,14 @@ class Transformer:
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
         """Plan stage `index` from the state `qpos`; see `Expert`.
 
-        Where the chosen segment is out of reach or not free, the others follow, nearest first.
+        Where the chosen segment is out of reach or not free, the others follow.
         """
         self.arm.update(qpos)
         T_world_ref = reference_frame(self.arm, self.cell.task.stages[index].reference)
-        ranked = sorted(self._segments[index], key=lambda s: distance(s, T_world_ref))
-        ranked.insert(0, ranked.pop(int(self._rng.integers(min(self._nearest, len(ranked))))))
+        ranked = list(self._segments[index])
+        if self._nearest:
+            ranked.sort(key=lambda s: distance(s, T_world_ref))
+            ranked.insert(0, ranked.pop(int(self._rng.integers(min(self._nearest, len(ranked))))))
         problem = "no source segment"
         for segment in ranked:
             try:
