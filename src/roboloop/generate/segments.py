@@ -78,7 +78,7 @@ def distance(segment: Segment, T_world_ref: Float[np.ndarray, "4 4"]) -> float:
 def typical_first(segments: list[Segment]) -> list[Segment]:
     """Sort segments of one stage by how close, on average, their ends are to those of the others.
 
-    Demonstrations that all follow the same few sources look alike: a policy need not learn to choose.
+    Demonstrations that follow the same few sources look alike: a policy need not learn to choose.
     """
     ends = np.stack([s.Ts_ref_eef[-1] for s in segments])
     shift = np.linalg.norm(ends[:, None, :3, 3] - ends[None, :, :3, 3], axis=-1)

@@ -71,6 +71,8 @@ def measure(
     angle, reach = find_handle(piece, circle)
     hollow = hollowness(piece, circle, smallest_rectangle(xy))
     seen = xy
+    if carried is not None:
+        angle, reach = None, 0.0
     if hollow < 0.3 and angle is None:
         seen = mirrored(xy, heights, carried)
     box = face_rectangle(seen, direction, faces)
