@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from roboloop import pose
+from roboloop.data.views import View
 from roboloop.robot import ROBOTS, Robot, attach
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.folder import read_scene
@@ -117,6 +118,19 @@ def build_cell(graph: SceneGraph, task: Task, name: str = "", lod: str = "low") 
     _aim_front(spec, graph, task)
     attach(spec, robot, task.T_world_base, lod)
     return Cell(name, graph, task, robot, spec.compile())
+
+
+def calibrated_views(graph: SceneGraph, task: Task) -> dict[str, View]:
+    """Where the policy's cameras are, as a calibration in the scene `graph` would find them."""
+    T_camera_front = pose.from_parts(np.zeros(3), task.front.R_camera_front)
+    T_world_front = graph.camera.T_world_camera @ T_camera_front
+    p_eye, p_target, fovy = ROBOTS[task.robot].wrist_camera
+    T_eef_wrist = pose.look_at(np.array(p_eye), np.array(p_target), np.array([1.0, 0.0, 0.0]))
+    T_base_front = pose.inverse(task.T_world_base) @ T_world_front
+    return {
+        "front": View("base", T_base_front, task.front.fovy),
+        "wrist": View("eef", T_eef_wrist, float(np.deg2rad(fovy))),
+    }
 
 
 def load_cells(folders: Sequence[Path], task: Task) -> list[Cell]:

@@ -6,7 +6,7 @@ files in the dataset, named after the frame size, and is made anew when the data
 
 import hashlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from roboloop.data.layout import DatasetInfo
 from roboloop.data.reader import iter_frames, read_frames_table, read_info, to_array
+from roboloop.data.views import View
 from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path, read_json, write_json
 
@@ -36,6 +37,8 @@ class Cache:
     """First frame of each episode, then n."""
     tasks: tuple[str, ...]
     """Instruction of each episode."""
+    views: dict[str, View] = field(default_factory=dict)
+    """Where the cameras are, for those that are calibrated."""
 
     @property
     def episode(self) -> Int64[Array, "n"]:

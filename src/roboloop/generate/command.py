@@ -7,9 +7,10 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from roboloop import console
-from roboloop.cell import load_cells
+from roboloop.cell import calibrated_views, load_cells
 from roboloop.data.reader import iter_episodes
 from roboloop.data.shard import write_shard
+from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.arm import Arm
 from roboloop.demo.chunks import count_failures, need_out, run_chunks
@@ -19,7 +20,8 @@ from roboloop.generate.segments import Segment, Transformer, cut, typical_first
 from roboloop.interval import percent
 from roboloop.render import render_episode
 from roboloop.run import CommonFlags, Run
-from roboloop.scene.collection import list_cousins
+from roboloop.scene.collection import TWIN, list_cousins
+from roboloop.scene.folder import read_scene
 from roboloop.task.spec import read_task
 
 STAGE = 3
@@ -71,6 +73,8 @@ def run(config: Config) -> None:
             if len(kept) < n:
                 why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
                 raise RoboloopError(f"only {len(kept)} of {limit} attempts succeeded", why, out)
+            twin = read_scene(config.scene / TWIN)
+            write_views(out, calibrated_views(twin, task))
             info = finish_dataset(out, *task.dimension_names(), indices=kept)
             tried, good = len(reasons), sum(map(_succeeded, reasons))
             record.finish(kept=good, tried=tried, failures=failures, frames=info.n_frames)

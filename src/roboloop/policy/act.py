@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from roboloop.policy.model import ActModel
+from roboloop.policy.model import ActModel, centres
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.samples import N_WAYPOINTS, Scaling
 
 STATISTICS = tuple(field.name for field in dataclasses.fields(Scaling))
+SPOT_CELLS = 0.7
+"""Width of the spot that a heat map should show at a known point, cells."""
 HUBER = 0.1
 """Error, in standard deviations, above which the arm's loss is linear."""
 
@@ -87,10 +89,14 @@ class Act(nn.Module):
         arm_loss = F.smooth_l1_loss(out.arm, arm, beta=HUBER)
         gripper_loss = F.binary_cross_entropy_with_logits(out.gripper, gripper)
         waypoint_loss = F.smooth_l1_loss(out.waypoints, waypoints, beta=HUBER)
+        point_loss = torch.stack(
+            [heat_loss(out.heat[name], batch[f"points.{name}"]) for name in self.cameras]
+        ).mean()
         loss = (
             arm_loss
             + config.gripper_weight * gripper_loss
             + config.waypoint_weight * waypoint_loss
+            + config.point_weight * point_loss
             + config.kl_weight * kl
         )
         return {
@@ -98,6 +104,7 @@ class Act(nn.Module):
             "arm_loss": arm_loss,
             "gripper_loss": gripper_loss,
             "waypoint_loss": waypoint_loss,
+            "point_loss": point_loss,
             "kl": kl,
         }
 
@@ -114,6 +121,28 @@ class Act(nn.Module):
         low, high = self.gripper_range
         gripper = (action[..., -1] - low) / (high - low).clamp(min=1e-6)
         return (arm - self.arm_mean) / self.arm_std, gripper
+
+
+def heat_loss(
+    heat: Float[Tensor, "B K rows columns"], points: Float[Tensor, "B P 2"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy between the first keypoints' heat maps and spots at known points.
+
+    Points that are not in the image are NaN and cost nothing.
+    """
+    h, w = heat.shape[-2:]
+    known = ~points.isnan().any(-1)
+    rows, columns = centres(h), centres(w)
+    near = points.nan_to_num().unsqueeze(2)
+    sharp = -0.5 * (torch.tensor([h, w]) / 2 / SPOT_CELLS) ** 2
+    target = torch.softmax(
+        (sharp[0] * (rows - near[..., 0]) ** 2)[..., :, None].add(
+            (sharp[1] * (columns - near[..., 1]) ** 2)[..., None, :]
+        ).flatten(2),
+        -1,
+    )  # fmt: skip
+    loss = -(target * heat[:, : points.shape[1]].flatten(2)).sum(-1)
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def to_float(images: UInt8[Tensor, "B h w 3"]) -> Float[Tensor, "B 3 h w"]:

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 from roboloop import console
 from roboloop.data.cache import Cache, build_cache, read_cache
 from roboloop.data.reader import read_info
+from roboloop.data.views import read_views
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.policy.base import Checkpoint
 from roboloop.policy.recipes import RECIPES
@@ -31,7 +32,7 @@ class Config(CommonFlags):
     """Time to train, in place of steps; the first seconds tell how many steps fit."""
     batch: int | None = None
     """Images of each camera in a step; by scale 8, 64 or 64."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Highest learning rate."""
     px: int = 64
     """Height and width of the images that the policy sees."""
@@ -48,6 +49,7 @@ def run(config: Config) -> None:
     with Run.open(config.out, "train", config, config.seed, config.overwrite) as record:
         if not record.finished:
             cache = read_cache(build_cache(config.dataset, config.px))
+            cache = replace(cache, views=read_views(config.dataset))
             checkpoint = describe(config, cache)
             steps = config.steps or STEPS[config.scale]
             schedule = Schedule(steps, config.batch or BATCH[config.scale], config.learning_rate)

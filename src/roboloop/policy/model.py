@@ -1,7 +1,7 @@
 """The network of the action-chunking policy, from pixels and joints to a chunk of actions."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ class Prediction:
     gripper: Float[Tensor, "B W H"]
     """Logits that the gripper's command is at its upper end."""
     waypoints: Float[Tensor, "B W P n_waypoint"]
+    heat: dict[str, Float[Tensor, "B K rows columns"]] = field(default_factory=dict)
+    """By camera, the logarithm of where each keypoint is; the first P belong to the waypoints."""
 
 
 class CameraEncoder(nn.Module):
@@ -49,8 +51,8 @@ class CameraEncoder(nn.Module):
 
     def forward(
         self, image: Float[Tensor, "B 3 h w"], task: Float[Tensor, "B d"]
-    ) -> tuple[Float[Tensor, "B K d"], Float[Tensor, "B K 2"]]:
-        """Return a token for each keypoint, and its position from -1 to 1."""
+    ) -> tuple[Float[Tensor, "B K d"], Float[Tensor, "B K 2"], Float[Tensor, "B K rows columns"]]:
+        """Return a token for each keypoint, its position from -1 to 1, and its heat map's log."""
         fine = F.relu(self.stem(image))
         fine = fine + F.relu(self.fine(fine))
         coarse = F.relu(self.down(fine))
@@ -59,22 +61,29 @@ class CameraEncoder(nn.Module):
         coarse = self.up(coarse * (1 + scale) + offset)
         fine = F.relu(fine + F.interpolate(coarse, size=fine.shape[-2:]))
         fine = F.relu(self.merge(fine))
-        weights = (SHARPNESS * self.heat(fine)).flatten(2).softmax(-1)
+        heat = (SHARPNESS * self.heat(fine)).flatten(2).log_softmax(-1)
+        weights = heat.exp()
         features = weights @ fine.flatten(2).transpose(1, 2)
         points = weights @ grid(*fine.shape[-2:])
-        return self.token(torch.cat([features, points], -1)) + self.identity, points
+        tokens = self.token(torch.cat([features, points], -1)) + self.identity
+        return tokens, points, heat.unflatten(2, fine.shape[-2:])
 
 
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     """Make a convolution whose output is as large as its input under ReLU (He et al. 2015)."""
-    layer = nn.Conv2d(c_in, c_out, size, stride, padding=(size - 1) // 2)
+    layer = nn.Conv2d(c_in, c_out, size, stride, padding=(size - stride + 1) // 2)
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     return layer
 
 
 def grid(height: int, width: int) -> Float[Tensor, "hw 2"]:
-    """Positions of pixels, rows first, from -1 to 1."""
-    return torch.cartesian_prod(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width))
+    """Centres of cells, rows first, in an image whose edges are at -1 and 1."""
+    return torch.cartesian_prod(centres(height), centres(width))
+
+
+def centres(n: int) -> Float[Tensor, "n"]:
+    """Centres of `n` equal cells between -1 and 1."""
+    return (2 * torch.arange(n) + 1) / n - 1
 
 
 class Block(nn.Module):
@@ -133,6 +142,7 @@ class ActModel(nn.Module):
         self.cameras = nn.ModuleDict({name: CameraEncoder(config) for name in cameras})
         n_seen = n_state + 2 * config.n_keypoints * len(cameras)
         self.task = nn.Linear(TEXT_DIM, d)
+        self.phase = nn.Linear(n_state, d)
         self.query = perceptron(n_seen, 2 * d, d)
         self.age = nn.Parameter(torch.zeros(config.window, d))
         self.encoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
@@ -152,12 +162,14 @@ class ActModel(nn.Module):
     ) -> Prediction:
         """Predict; without `style` the prior's mean is taken."""
         task, n_window = self.task(text), state.shape[1]
-        views = [encoder(images[name], task) for name, encoder in self.cameras.items()]
-        memory = torch.cat([tokens for tokens, _ in views] + [task[:, None]], 1)
+        # where to look depends on the task and on how far it is: does the hand hold something?
+        sought = task + self.phase(state[:, 0])
+        views = [encoder(images[name], sought) for name, encoder in self.cameras.items()]
+        memory = torch.cat([tokens for tokens, _, _ in views] + [task[:, None]], 1)
         for block in self.encoder:
             memory = block(memory)
         memory = self.norm_memory(memory)
-        points = torch.cat([points.flatten(1) for _, points in views], 1)
+        points = torch.cat([points.flatten(1) for _, points, _ in views], 1)
         seen = torch.cat([state, points[:, None].expand(-1, n_window, -1)], -1)
         query = self.query(seen) + task[:, None] + self.age[:n_window]
         for block in self.decoder:
@@ -169,7 +181,8 @@ class ActModel(nn.Module):
         known = torch.cat([query, state, waypoints.detach(), style], -1)
         actions = self.action_head(known).unflatten(-1, self.chunk)
         places = waypoints.unflatten(-1, self.waypoints)
-        return Prediction(actions[..., :-1], actions[..., -1], places)
+        heat = {name: view[2] for name, view in zip(self.cameras, views, strict=True)}
+        return Prediction(actions[..., :-1], actions[..., -1], places, heat)
 
     def encode_style(
         self,

@@ -40,6 +40,8 @@ class ActConfig:
     """Weight of the gripper's cross-entropy beside the arm's loss."""
     waypoint_weight: float = 1.0
     """Weight of the loss on the poses where the gripper acts next; 0 leaves them out."""
+    point_weight: float = 0.5
+    """Weight of the loss on where the waypoints are in the images, for calibrated cameras."""
     state_noise: float = 0.05
     """Noise on the joints that the policy is told in training, in standard deviations."""
     shift_px: int = 1

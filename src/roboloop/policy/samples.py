@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64, UInt8
 
+from roboloop import pose
 from roboloop.data.cache import Cache
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import embed
@@ -13,7 +14,7 @@ from roboloop.policy.text import embed
 Array = np.ndarray
 Batch = dict[str, Array]
 """`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu),
-`waypoints` (B, W, P, n_waypoint), `text` (B, n_text)."""
+`waypoints` (B, W, P, n_waypoint), `text` (B, n_text), `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
 """Coming gripper actions whose places are predicted: the pick, then the place."""
 
@@ -33,17 +34,40 @@ class Samples:
         window = self.later(frames[:, None], np.arange(config.window) * config.window_stride)
         chunk = self.later(window[..., None], np.arange(config.chunk_steps))
         limit = config.shift_px if augment else 0
+        offsets = {name: rng.integers(-limit, limit + 1, (len(frames), 2)) for name in cache.images}
         batch = {
-            f"images.{name}": shifted(
-                images[frames], rng.integers(-limit, limit + 1, (len(frames), 2))
-            )
+            f"images.{name}": shifted(images[frames], offsets[name])
             for name, images in cache.images.items()
         }
         batch["state"] = cache.state[window]
         batch["action"] = cache.action[chunk]
         batch["waypoints"] = self.places[self.waypoints[window]]
         batch["text"] = self.text[self.episode[frames]]
+        for name, offset in offsets.items():
+            batch[f"points.{name}"] = self.marks(name, frames, offset)
         return batch
+
+    def marks(
+        self, camera: str, frames: Int[Array, "B"], offsets: Int64[Array, "B 2"]
+    ) -> Float32[Array, "B P 2"]:
+        """Where the coming waypoints are in the images: (row, column) from -1 to 1, else NaN.
+
+        Args:
+            camera: The camera's name; without a calibration nothing is known.
+            frames: Frames of the images.
+            offsets: By how many (rows, columns) the images were moved.
+        """
+        view = self.cache.views.get(camera)
+        if view is None:
+            return np.full((len(frames), N_WAYPOINTS, 2), np.nan, np.float32)
+        # the hand is where it was told to be a step ago
+        before = np.maximum(frames - 1, self.cache.starts[self.episode[frames]])
+        eef = self.cache.action_eef[before].astype(float)
+        Ts_base_eef = pose.from_parts(eef[:, :3], pose.quat_to_matrix(eef[:, 3:7]))
+        p_base = self.places[self.waypoints[frames]][..., -3:].astype(float)
+        image, inside = view.project(p_base, Ts_base_eef)
+        image = image + 2 * offsets[:, None] / self.cache.images[camera].shape[1]
+        return np.where(inside[..., None], image, np.nan).astype(np.float32)
 
     def later(self, frames: Int[Array, "..."], steps: Int[Array, "..."] | int) -> Int[Array, "..."]:
         """Frames `steps` later, or the episode's last: an episode ends by holding still."""
@@ -115,7 +139,7 @@ def shifted(
     padded = np.pad(images, around, mode="edge")
     height, width = images.shape[1:3]
     result = np.empty_like(images)
-    for out, image, (dy, dx) in zip(result, padded, offsets + margin, strict=True):
+    for out, image, (dy, dx) in zip(result, padded, margin - offsets, strict=True):
         out[:] = image[dy : dy + height, dx : dx + width]
     return result
 
