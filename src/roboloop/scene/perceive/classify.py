@@ -63,6 +63,7 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
     },
     "basket": {
         "round": ANGULAR,
+        "leaning": (0.0, 0.4, 0.1),
         "roof": (0.0, 0.2, 0.1),
         "hollow": (0.3, 1.0, 0.08),
         "fill": (0.85, 1.0, 0.06),
@@ -99,7 +100,7 @@ HYPOTHESES: dict[str, dict[str, Range]] = {
         "height": (0.12, 0.6, 0.03),
         "width": (0.12, 0.6, 0.03),
         "open": (0.03, 1.0, 0.02),
-        "hollow": (-1.0, 0.3, 0.1),
+        "hollow": (-1.0, 0.6, 0.1),
         "round": ANGULAR,
     },
 }

@@ -15,7 +15,8 @@ HANDLE_OUT = 0.045  # how far a handle sticks out when none is seen on a closed 
 CLOSED = 0.07  # what reaches less far is a handle on a closed front, m
 AJAR = 0.02  # drawers that are open less far are closed, m
 INSIDE = 0.03  # further inside than this below the top is seen through an open front, m
-BIN = 0.005
+BESIDE = 0.03  # what sticks out of a side stays within its width and this, m
+BIN = 0.005  # m
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def find_front(piece: Piece, shape: Shape) -> Front:
     for side in range(4):
         k, sign = side % 2, 1 - 2 * (side // 2)
         out = sign * local[:, k] - half[k]
-        value = float((out > STICKS_OUT).sum())
+        before = np.abs(local[:, 1 - k]) < half[1 - k] + BESIDE
+        value = float(((out > STICKS_OUT) & before).sum())
         if deep.mean() > 0.02:  # the open side is the one nearest to what is seen inside
             value += 0.5 * float((out[deep] > -0.5 * half[k]).sum())
         if value > best_value:
@@ -64,7 +66,7 @@ def find_front(piece: Piece, shape: Shape) -> Front:
     body = Rectangle(shape.top.center, axes, size)
     local = body.local(xy)
     out = local[:, 0] - size[0] / 2
-    front = (out > STICKS_OUT) & (np.abs(local[:, 1]) < size[1] / 2 + 0.03)
+    front = out > STICKS_OUT
     upright = np.abs(piece.normals[front, 2]) < 0.3
     return Front(
         body,

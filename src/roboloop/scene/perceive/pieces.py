@@ -269,8 +269,13 @@ def flush(a: Piece, b: Piece) -> bool:
 
 def is_oblique(region: Piece) -> bool:
     """Tell whether a region is mostly one leaning board."""
-    up = np.abs(region.normals[:, 2])
-    return bool(((up > OBLIQUE[0]) & (up < OBLIQUE[1])).mean() > 0.6 and planar_share(region) > 0.6)
+    return leaning_share(region.normals) > 0.6 and planar_share(region) > 0.6
+
+
+def leaning_share(normals: Float[np.ndarray, "n 3"]) -> float:
+    """Share of the normals that belong to surfaces neither level nor upright."""
+    up = np.abs(normals[:, 2])
+    return float(((up > OBLIQUE[0]) & (up < OBLIQUE[1])).mean())
 
 
 def planar_share(region: Piece) -> float:

@@ -17,7 +17,7 @@ from roboloop.scene.perceive.outline import (
     hull_of,
     smallest_rectangle,
 )
-from roboloop.scene.perceive.pieces import FLAT, Piece
+from roboloop.scene.perceive.pieces import FLAT, Piece, leaning_share
 
 ROUND = 0.55  # share of the outline on a circle that makes a thing round
 TALL = 1.6  # things this much higher than wide are completed around the middle of their top
@@ -53,7 +53,8 @@ def measure(
     Features (lengths in m): `height`, `length` and `width` of the box seen from above, `slender`
     (height over length), `round` (share of the outline on a circle), `fill` (share of the box that
     the outline fills), `hollow` (how deep the inside lies under the rim, share of the height),
-    `handle` (how far it sticks out of the round body), `neck` (width near the top over the
+    `handle` (how far it sticks out of the round body), `leaning` (share of surfaces neither level
+    nor upright), `neck` (width near the top over the
     largest), `flat` (share of pixels on the largest flat patch), `roof` (share of
     the box under that patch, when it is the top), `slab` (length of that patch over
     the box's).
@@ -89,6 +90,7 @@ def measure(
         "hollow": hollow,
         "faces": faces,
         "handle": reach,
+        "leaning": leaning_share(piece.normals),
         "neck": neck_ratio(seen, np.resize(heights, len(seen)), height),
         "flat": flat,
         "roof": roof,
