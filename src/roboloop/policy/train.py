@@ -75,7 +75,7 @@ class Learner:
         self.net = Act(samples.config, cameras, scaling)
         self.average = Act(samples.config, cameras, scaling)
         self.average.load_state_dict(self.net.state_dict())
-        self._weights = list(self.net.parameters())
+        self._weights: list[Tensor] = list(self.net.parameters())
         self.optimizer = torch.optim.AdamW(
             self._weights, schedule.learning_rate, BETAS, weight_decay=WEIGHT_DECAY, fused=True
         )
