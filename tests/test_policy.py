@@ -10,6 +10,7 @@ from roboloop.errors import RoboloopError
 from roboloop.policy.act_policy import ActPolicy
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.load import load_policy
+from roboloop.policy.model import conv, grid
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
 from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
@@ -245,10 +246,18 @@ def test_waypoints_are_where_the_gripper_acts_next():
 
 def test_shift_moves_pixels_and_repeats_the_border():
     image = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
-    moved = shifted(image, np.array([[1, -2]]))
+    moved = shifted(image, np.array([[-1, 2]]))
     np.testing.assert_array_equal(moved[0, 0, 2:], image[0, 1, :2])
     np.testing.assert_array_equal(moved[0, 3, 2:], image[0, 3, :2])
     np.testing.assert_array_equal(shifted(image, np.array([[0, 0]])), image)
+
+
+def test_a_cell_of_the_features_looks_at_its_centre():
+    layer, pixels = conv(3, 1, 6, stride=4), torch.zeros(1, 3, 64, 64, requires_grad=True)
+    torch.nn.init.ones_(layer.weight)
+    (seen,) = torch.autograd.grad(layer(pixels)[0, 0, 5, 9], pixels)
+    centre = seen[0, 0].nonzero().float().mean(0) + 0.5
+    torch.testing.assert_close(centre / 32 - 1, grid(16, 16)[5 * 16 + 9])
 
 
 def test_windows_hold_the_last_action_of_an_episode():
