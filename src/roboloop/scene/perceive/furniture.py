@@ -15,7 +15,6 @@ HANDLE_OUT = 0.045  # how far a handle sticks out when none is seen on a closed 
 CLOSED = 0.07  # what reaches less far is a handle on a closed front, m
 AJAR = 0.02  # drawers that are open less far are closed, m
 INSIDE = 0.03  # further inside than this below the top is seen through an open front, m
-BESIDE = 0.03  # what sticks out of a side stays within its width and this, m
 BIN = 0.005  # m
 
 
@@ -53,8 +52,7 @@ def find_front(piece: Piece, shape: Shape) -> Front:
     for side in range(4):
         k, sign = side % 2, 1 - 2 * (side // 2)
         out = sign * local[:, k] - half[k]
-        before = np.abs(local[:, 1 - k]) < half[1 - k] + BESIDE
-        value = float(((out > STICKS_OUT) & before).sum())
+        value = float(out[out > STICKS_OUT].sum()) / CLOSED
         if deep.mean() > 0.02:  # the open side is the one nearest to what is seen inside
             value += 0.5 * float((out[deep] > -0.5 * half[k]).sum())
         if value > best_value:
