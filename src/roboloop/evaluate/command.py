@@ -52,7 +52,7 @@ class Config(CommonFlags):
     """Rollouts of each reference, the first of the policy's; by scale 2, 25 or 100."""
     horizon_steps: int = 160
     """Control steps of a rollout."""
-    execute_steps: int = 8
+    execute_steps: int = 4
     """Control steps that are taken of each predicted chunk."""
     px: int = 64
     """Height and width of the images that the policy sees."""

@@ -14,8 +14,8 @@ from roboloop.policy.base import Checkpoint
 from roboloop.policy.recipes import RECIPES
 from roboloop.run import CommonFlags, Run
 
-STEPS = {"tiny": 4, "small": 1500, "full": 10_000}
-BATCH = {"tiny": 8, "small": 64, "full": 64}
+STEPS = {"tiny": 4, "small": 3000, "full": 20_000}
+BATCH = {"tiny": 8, "small": 32, "full": 64}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Config(CommonFlags):
     policy: str = "act"
     """Recipe to train."""
     steps: int | None = None
-    """Training steps; by scale 4, 1500 or 10000."""
+    """Training steps; by scale 4, 3000 or 20000."""
     minutes: float | None = None
     """Time to train, in place of steps; the first seconds tell how many steps fit."""
     batch: int | None = None
-    """Images of each camera in a step; by scale 8, 64 or 64."""
+    """Images of each camera in a step; by scale 8, 32 or 64."""
     learning_rate: float = 2e-3
     """Highest learning rate."""
     px: int = 64
