@@ -18,8 +18,9 @@ import numpy as np
 from roboloop.data.cache import build_cache, read_cache
 from roboloop.data.episode import Episode
 from roboloop.data.shard import write_shard
-from roboloop.data.windows import Windows
 from roboloop.data.writer import finish_dataset
+from roboloop.policy.recipes import RECIPES
+from roboloop.policy.samples import Samples
 
 LEROBOT_SIDE = Path(__file__).parents[1] / "tools/lerobot_side.py"
 N_STEPS, PX, N_STATE, N_ACTION, BATCH, HORIZON = 100, 96, 9, 8, 64, 16
@@ -73,11 +74,11 @@ def bench_ours(folder: Path, episodes: list[Episode], seconds: float) -> tuple[f
     start = process_time()
     cache = read_cache(build_cache(folder, PX))
     print(f"cache     {2 * n_steps / (process_time() - start):8,.0f} images/CPU-s   (once)")
-    windows, rng, n_batches = Windows(cache, HORIZON), np.random.default_rng(0), 0
-    windows.sample(rng, BATCH)
+    samples, rng, n_batches = Samples(cache, RECIPES["act"]), np.random.default_rng(0), 0
+    samples.draw(rng, rng.integers(len(cache.state), size=BATCH))
     start = process_time()
     while process_time() - start < seconds:
-        windows.sample(rng, BATCH)
+        samples.draw(rng, rng.integers(len(cache.state), size=BATCH))
         n_batches += 1
     read = 2 * BATCH * n_batches / (process_time() - start)
     print(f"read      {read:8,.0f} images/CPU-s   batches of {BATCH} with {HORIZON} actions each")

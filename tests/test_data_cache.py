@@ -1,14 +1,11 @@
-"""The training cache holds what the videos show; windows stay inside their episode."""
+"""The training cache holds what the videos show."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from data_episodes import make_dataset, make_episode
 from roboloop.data.cache import build_cache, read_cache
 from roboloop.data.reader import iter_episodes
-from roboloop.data.windows import Windows, chunk_steps
 from roboloop.errors import RoboloopError
 
 
@@ -59,37 +56,3 @@ def test_a_camera_with_frames_missing_makes_no_cache(tmp_path):
     with pytest.raises(RoboloopError, match="camera front has 6 frames, the dataset 12"):
         build_cache(dataset, 16)
     assert not any((dataset / "cache").iterdir())
-
-
-@given(
-    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
-    horizon=st.integers(1, 15),
-    data=st.data(),
-)
-def test_chunks_hold_at_the_end_of_their_episode(lengths, horizon, data):
-    starts = np.cumsum([0, *lengths])
-    frames = np.array(data.draw(st.lists(st.integers(0, starts[-1] - 1), min_size=1, max_size=9)))
-    episode = np.searchsorted(starts, frames, side="right") - 1
-    steps, is_pad = chunk_steps(frames, starts[episode + 1], horizon)
-    for row, pad, frame, e in zip(steps, is_pad, frames, episode, strict=True):
-        inside = list(range(frame, starts[e + 1]))[:horizon]
-        assert row[~pad].tolist() == inside
-        assert (row[pad] == starts[e + 1] - 1).all()
-        assert pad.tolist() == [False] * len(inside) + [True] * (horizon - len(inside))
-
-
-def test_batches_gather_the_rows_they_name(dataset):
-    cache = read_cache(build_cache(dataset, 24))
-    batch = Windows(cache, horizon=3).batch(np.array([3, 4, 5]))
-    assert batch.episode.tolist() == [0, 1, 2]
-    np.testing.assert_array_equal(batch.action[0], cache.action[[3, 3, 3]])
-    np.testing.assert_array_equal(batch.action[2], cache.action[[5, 6, 7]])
-    np.testing.assert_array_equal(batch.images["wrist"], cache.images["wrist"][3:6])
-    assert batch.is_pad.tolist() == [[False, True, True]] * 2 + [[False] * 3]
-
-
-def test_same_generator_same_batch(dataset):
-    windows = Windows(read_cache(build_cache(dataset, 24)), horizon=2)
-    a, b = (windows.sample(np.random.default_rng(5), 20) for _ in range(2))
-    np.testing.assert_array_equal(a.state, b.state)
-    assert len(a.images["front"]) == 20

@@ -3,7 +3,6 @@
 import mujoco
 import numpy as np
 import pytest
-from scenes import bowl_and_plate, make_object, make_scene
 
 from roboloop import pose
 from roboloop.cell import Cell, build_cell
@@ -20,6 +19,7 @@ from roboloop.scene.families import FAMILIES
 from roboloop.sim import Simulation, qpos_of
 from roboloop.task.constraints import Values, parse
 from roboloop.task.make import make_task
+from scenes import bowl_and_plate, make_object, make_scene
 
 PANDA = ROBOTS["panda"]
 
@@ -137,9 +137,7 @@ def test_attempts_do_not_depend_on_their_neighbours(planned):
 
     def run(chosen):
         rngs = rngs_for(0, 3, chosen)
-        experts = [
-            Transformer(cells[i], segments, r, 1) for i, r in zip(chosen, rngs, strict=True)
-        ]
+        experts = [Transformer(cells[i], segments, r, 1) for i, r in zip(chosen, rngs, strict=True)]
         return attempt([cells[i] for i in chosen], experts, chosen, rngs, 0.004, 0.02)
 
     alone, together = run([1])[0], run([0, 1])[1]
