@@ -30,7 +30,7 @@ from roboloop.task.make import make_task
 
 CAPTURE = Path(__file__).parents[1] / "examples" / "captures" / "kitchen5"
 SENTENCE = "put the bowl on the plate"
-PX, N_TOGETHER, HORIZON, EXECUTE = 96, 32, 32, 8
+PX, N_TOGETHER, HORIZON, EXECUTE = 64, 32, 32, 8
 
 
 def make_cells(folder: Path, n: int) -> list[Cell]:

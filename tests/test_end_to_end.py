@@ -87,7 +87,7 @@ def test_a_killed_and_resumed_run_writes_the_same_bytes(whole, tmp_path):
     ours, theirs = contents(out), contents(whole)
     assert ours.keys() == theirs.keys()
     other = [name for name in ours if ours[name] != theirs[name]]
-    # once in some ten runs x264 packs the same pictures of a film into other bytes
+    # seen once in four runs: the same pictures of a film, packed into other bytes
     films = [name for name in other if name.startswith("evaluate/videos/")]
     assert films == other
     for name in films:
