@@ -76,6 +76,11 @@ def _do(job: _Job) -> None:
         write_json(job.result, job.work(job.indices))
 
 
+def succeeded(reason: str) -> bool:
+    """Whether an attempt's reason says that it did not fail."""
+    return not reason
+
+
 def count_failures(reasons: list[str]) -> dict[str, int]:
     """Count the reasons that are not empty, most frequent first."""
     failed = [reason for reason in reasons if reason]

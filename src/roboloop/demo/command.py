@@ -10,7 +10,7 @@ from roboloop import console
 from roboloop.cell import load_cells
 from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
-from roboloop.demo.chunks import count_failures, need_out, run_chunks
+from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.planner import Planner
 from roboloop.errors import RoboloopError
@@ -53,7 +53,7 @@ def run(config: Config) -> None:
     with Run.open(out, "demo", config, config.seed, config.overwrite) as record:
         if not record.finished:
             work = partial(_plan, out, config.scene, config.task, config.seed)
-            reasons = run_chunks("demo", out, n, CHUNK, work, config.workers, good=_succeeded)
+            reasons = run_chunks("demo", out, n, CHUNK, work, config.workers, good=succeeded)
             kept = [index for index, reason in enumerate(reasons) if not reason]
             failures = count_failures(reasons)
             if not kept:
@@ -67,10 +67,6 @@ def run(config: Config) -> None:
                 next=f"roboloop generate {out} {config.scene} {config.task}",
             )
     console.emit(out)
-
-
-def _succeeded(reason: str) -> bool:
-    return not reason
 
 
 def _plan(folder: Path, scene: Path, task: Path, seed: int, indices: range) -> list[str]:

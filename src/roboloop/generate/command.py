@@ -13,7 +13,7 @@ from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.arm import Arm
-from roboloop.demo.chunks import count_failures, need_out, run_chunks
+from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.errors import RoboloopError
 from roboloop.generate.segments import Segment, Transformer, cut, typical_first
@@ -66,7 +66,7 @@ def run(config: Config) -> None:
             limit = int(n / MIN_KEPT)
             work = partial(_generate, config)
             reasons = run_chunks(
-                "generate", out, limit, CHUNK, work, config.workers, good=_succeeded, enough=n
+                "generate", out, limit, CHUNK, work, config.workers, good=succeeded, enough=n
             )
             kept = [index for index, reason in enumerate(reasons) if not reason][:n]
             failures = count_failures(reasons)
@@ -76,7 +76,7 @@ def run(config: Config) -> None:
             twin = read_scene(config.scene / TWIN)
             write_views(out, calibrated_views(twin, task))
             info = finish_dataset(out, *task.dimension_names(), indices=kept)
-            tried, good = len(reasons), sum(map(_succeeded, reasons))
+            tried, good = len(reasons), sum(map(succeeded, reasons))
             record.finish(kept=good, tried=tried, failures=failures, frames=info.n_frames)
             console.summary(
                 wrote=f"{out}   {len(kept)} episodes, {info.n_frames:,} frames",
@@ -85,10 +85,6 @@ def run(config: Config) -> None:
                 next=f"roboloop train {out}",
             )
     console.emit(out)
-
-
-def _succeeded(reason: str) -> bool:
-    return not reason
 
 
 def _generate(config: Config, indices: range) -> list[str]:
