@@ -88,7 +88,9 @@ def footprint(
         along = shape.top.axes[np.abs(shape.top.axes @ toward).argmax()]
         return along_axes(xy, along * np.sign(along @ toward))
     box = shape.box
-    return box if box.size[0] >= box.size[1] else along_axes(xy, box.axes[1])
+    if box.size[0] >= box.size[1]:
+        return box
+    return Rectangle(box.center, np.array([box.axes[1], -box.axes[0]]), box.size[::-1])
 
 
 def bottle_box(piece: Piece, rng: np.random.Generator) -> Rectangle:
