@@ -17,7 +17,7 @@ from roboloop.demo.arm import Arm
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.demo.planner import Planner
 from roboloop.evaluate.rollout import rollout
-from roboloop.generate.segments import Transformer, cut
+from roboloop.generate.segments import Transformer, cut, typical_first
 from roboloop.policy.base import Policy
 from roboloop.policy.load import load_policy
 from roboloop.render import render_episode
@@ -61,11 +61,11 @@ def bench_generation(cells: list[Cell]) -> None:
         range(6), rngs_for(0, 2, range(6)),
     )  # fmt: skip
     sources = [(c, a.episode) for c, a in zip(cells, planned, strict=False) if not a.reason][:4]
-    segments = [[cut(c, Arm(c), e, k) for c, e in sources] for k in range(3)]
+    segments = [typical_first([cut(c, Arm(c), e, k) for c, e in sources]) for k in range(3)]
     n = len(cells)
     start = process_time()
     experts = [
-        Transformer(c, segments, r, 1) for c, r in zip(cells, rngs_for(0, 3, range(n)), strict=True)
+        Transformer(c, segments, r, 0) for c, r in zip(cells, rngs_for(0, 3, range(n)), strict=True)
     ]
     tries = attempt(cells, experts, range(n), rngs_for(0, 3, range(n)), 0.004, 0.03)
     states = process_time() - start
