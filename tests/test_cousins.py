@@ -9,7 +9,7 @@ from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.record import to_plain
 from roboloop.scene.compile import scene_spec
-from roboloop.scene.cousins import Spread, make_cousin, sample_cousin, sample_cousins
+from roboloop.scene.cousins import Spread, make_cousin, sample_cousin
 from roboloop.scene.footprint import gap
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.scene.settle import displacements, settle
@@ -45,7 +45,7 @@ def twin() -> SceneGraph:
 
 @pytest.fixture(scope="module")
 def cousins(twin: SceneGraph) -> list[SceneGraph]:
-    return sample_cousins(twin, 3, seed=3)
+    return [sample_cousin(twin, np.random.SeedSequence([3, 1, i])) for i in range(3)]
 
 
 def test_settled_scenes_stay_at_rest(twin: SceneGraph, cousins: list[SceneGraph]) -> None:

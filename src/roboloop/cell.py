@@ -98,6 +98,10 @@ class Cell:
         """Address in qpos of a `role.joint`."""
         return self._joints[name]
 
+    def joint_at(self, address: int) -> int:
+        """Id of the joint at an address of qpos."""
+        return int(np.flatnonzero(self.model.jnt_qposadr == address)[0])
+
     def free_address(self, role: str) -> int:
         """Address in qpos of the pose (xyz, wxyz) of the free object that plays a role."""
         return self._qpos_of(f"{self.task.roles[role]}/free")

@@ -52,7 +52,7 @@ class Arm:
 
     def values(self) -> Values:
         """What the task's constraints read."""
-        return self.cell.values(self.data.site_xpos, self.data.qpos)
+        return self.cell.values(self.data.site_xpos.copy(), self.data.qpos.copy())
 
     def eef(self, q: Float[np.ndarray, "n"]) -> Float[np.ndarray, "4 4"]:
         """Pose of the hand."""

@@ -38,7 +38,6 @@ def attempt(
     rngs: Sequence[np.random.Generator],
     noise: float = 0.0,
     start_spread: float = 0.0,
-    n_threads: int = 1,
 ) -> list[Attempt]:
     """Let one expert a cell do the task; cells share a layout and are stepped together.
 
@@ -49,12 +48,11 @@ def attempt(
         rngs: Randomness of start and noise, one a cell.
         noise: Standard deviation of the noise on the arm's targets, rad.
         start_spread: Standard deviation of the arm's start around home, rad.
-        n_threads: Threads that step physics.
 
     Returns:
         One attempt a cell.
     """
-    sim = Simulation([cell.model for cell in cells], n_threads)
+    sim = Simulation([cell.model for cell in cells])
     records = [
         _Record(cell, rng, noise, start_spread) for cell, rng in zip(cells, rngs, strict=True)
     ]
@@ -110,9 +108,7 @@ class _Record:
         self.settled: np.ndarray | None = None
         self._ctrl: list[np.ndarray] = []
         self._subtasks: list[tuple[str, int, int]] = []
-        self._start = cell.home_qpos.copy()
-        self._start[cell.arm_qpos] += start_spread * rng.normal(size=len(cell.arm_qpos))
-        self.rest = np.append(self._start[cell.arm_qpos], cell.robot.gripper_open)
+        self._start, self.rest = start_state(cell, rng, start_spread)
 
     @property
     def qpos(self) -> Float[np.ndarray, "nq"]:
@@ -180,6 +176,21 @@ class _Record:
 def rngs_for(seed: int, stage: int, indices: Iterable[int]) -> list[np.random.Generator]:
     """One generator an attempt, which depends on nothing but seed, stage and index."""
     return [np.random.default_rng(np.random.SeedSequence([seed, stage, i])) for i in indices]
+
+
+def start_state(
+    cell: Cell, rng: np.random.Generator, spread: float
+) -> tuple[Float[np.ndarray, "nq"], Float[np.ndarray, "nu"]]:
+    """Draw where an episode starts, `qpos` and `ctrl`: the arm around home, the hand open.
+
+    Args:
+        cell: Where.
+        rng: Randomness; the same one gives experts and policies the same start.
+        spread: Standard deviation of the arm's joints, rad.
+    """
+    qpos = cell.home_qpos.copy()
+    qpos[cell.arm_qpos] += spread * rng.normal(size=len(cell.arm_qpos))
+    return qpos, np.append(qpos[cell.arm_qpos], cell.robot.gripper_open)
 
 
 def proprioception(cell: Cell, qpos: Float[np.ndarray, "*B nq"]) -> np.ndarray:

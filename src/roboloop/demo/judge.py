@@ -30,8 +30,7 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
         return _object_reason(cell, qpos, [c.text for c in violated])
     moved = {j for c in cell.success for j in c.names()[1]}
     address = cell.joint_address(moved.pop())
-    joint = int(np.flatnonzero(cell.model.jnt_qposadr == address)[0])
-    span = np.ptp(cell.model.jnt_range[joint])
+    span = np.ptp(cell.model.jnt_range[cell.joint_at(address)])
     share = np.abs(qpos[:, address] - qpos[0, address]).max() / span
     if share < JOINT_MOVED:
         return "handle missed"

@@ -148,7 +148,7 @@ class Planner:
         self.arm.update(qpos)
         if "." in what:
             address, value = self._joint_goal(stage)
-            slides = self.cell.model.jnt_type[self._joint_at(address)] == mjtJoint.mjJNT_SLIDE
+            slides = self.cell.model.jnt_type[self.cell.joint_at(address)] == mjtJoint.mjJNT_SLIDE
             step = SLIDE_STEP if slides else HINGE_STEP
             n = int(np.ceil(abs(value - qpos[address]) / step)) + 1
             values = np.linspace(qpos[address], value, n)
@@ -211,13 +211,9 @@ class Planner:
         constraints = tuple(parse(text) for text in stage.subgoal)
         (joint,) = set[str]().union(*(c.names()[1] for c in constraints))
         address = self.cell.joint_address(joint)
-        low, high = self.cell.model.jnt_range[self._joint_at(address)]
+        low, high = self.cell.model.jnt_range[self.cell.joint_at(address)]
         limits = (float(low), float(high))
         return address, solve_joint(constraints, self.arm.values(), joint, limits)
-
-    def _joint_at(self, address: int) -> int:
-        """Id of the joint at an address of qpos."""
-        return int(np.flatnonzero(self.cell.model.jnt_qposadr == address)[0])
 
 
 def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:

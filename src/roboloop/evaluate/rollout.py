@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from roboloop.cell import Cell
-from roboloop.demo.execute import SETTLE_STEPS, Attempt, proprioception
+from roboloop.demo.execute import SETTLE_STEPS, Attempt, proprioception, start_state
 from roboloop.demo.judge import judge
 from roboloop.policy.base import Policy
 from roboloop.render import Renderer
@@ -41,7 +41,6 @@ def rollout(
     execute_steps: int,
     px: int,
     start_spread: float,
-    n_threads: int = 1,
 ) -> list[Rollout]:
     """Let a policy act in all cells for `horizon_steps`, then stop, let things settle, and judge.
 
@@ -53,14 +52,10 @@ def rollout(
         execute_steps: Control steps that are taken of each chunk.
         px: Height and width of the images.
         start_spread: Standard deviation of the arm's start around home, rad.
-        n_threads: Threads that step physics.
     """
-    sim = Simulation([cell.model for cell in cells], n_threads)
-    qpos = np.stack([cell.home_qpos for cell in cells])
-    robot = cells[0].robot
-    for i, (cell, rng) in enumerate(zip(cells, rngs, strict=True)):
-        qpos[i, cell.arm_qpos] += start_spread * rng.normal(size=len(cell.arm_qpos))
-    ctrl = np.column_stack([qpos[:, cells[0].arm_qpos], np.full(len(cells), robot.gripper_open)])
+    sim = Simulation([cell.model for cell in cells])
+    starts = [start_state(c, rng, start_spread) for c, rng in zip(cells, rngs, strict=True)]
+    qpos, ctrl = (np.stack(column) for column in zip(*starts, strict=True))
     sim.reset(qpos, ctrl)
     states = [sim.states[:, None].copy()]
     failed = np.zeros(len(cells), bool)
@@ -75,7 +70,8 @@ def rollout(
             states.append(trajectory.states)
             failed |= trajectory.failed
             ctrl = chunk[:, n - 1].astype(float)
-    settled = sim.rollout(np.repeat(ctrl[:, None], SETTLE_STEPS, 1)).states[:, -1:]
+    trajectory = sim.rollout(np.repeat(ctrl[:, None], SETTLE_STEPS, 1))
+    settled, failed = trajectory.states[:, -1:], failed | trajectory.failed
     path = np.concatenate(states, 1)
     return [_judged(cell, path[i], settled[i], bool(failed[i])) for i, cell in enumerate(cells)]
 

@@ -50,18 +50,6 @@ class Spread:
     """Probability that an object, or the room, gets colours unlike the twin's; 0 to 1."""
 
 
-def sample_cousins(
-    twin: SceneGraph, n: int, seed: int, spread: Spread | None = None
-) -> list[SceneGraph]:
-    """Sample settled cousins; cousin i depends on the twin, the seed and i only.
-
-    Raises:
-        RoboloopError: No cousin of the twin comes to rest.
-    """
-    spread = spread or Spread()
-    return [sample_cousin(twin, np.random.SeedSequence([seed, 1, i]), spread) for i in range(n)]
-
-
 def sample_cousin(
     twin: SceneGraph, seed: np.random.SeedSequence, spread: Spread | None = None
 ) -> SceneGraph:
