@@ -44,6 +44,8 @@ def make_episode(seed: int) -> Episode:
     return Episode(
         state=walk[:-1, :N_STATE].astype(np.float32),
         action=walk[1:, :N_ACTION].astype(np.float32),
+        action_intended=walk[1:, :N_ACTION].astype(np.float32),
+        imitate=np.ones(N_STEPS, bool),
         action_eef=walk[1:, :8].astype(np.float32),
         images={"front": frames, "wrist": frames[:, ::-1, ::-1].copy()},
         sim_states=walk,

@@ -92,7 +92,7 @@ def bench_evaluation(cells: list[Cell], policy: Policy) -> None:
     def run(chosen: list[int]) -> float:
         start = process_time()
         some = [cells[i] for i in chosen]
-        rollout(some, policy, rngs_for(0, 5, chosen), HORIZON, EXECUTE, PX, 0.0)
+        rollout(some, policy, rngs_for(0, 5, chosen), HORIZON, EXECUTE, 0.0)
         return process_time() - start
 
     run([0])

@@ -185,6 +185,7 @@ def demonstrations(n, px, seed, noise=0.006):
         images={c: gather(lambda e, c=c: e[0][f"observation.images.{c}"]) for c in CAMERAS},
         state=gather(lambda e: e[0]["observation.state"]),
         action=action,
+        imitate=np.ones(len(action), bool),
         action_eef=eef,
         starts=np.concatenate([[0], np.cumsum(stops)]),
         tasks=(TASK,) * len(kept),

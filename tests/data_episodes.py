@@ -26,6 +26,8 @@ def make_episode(
     values = {
         "state": rng.normal(size=(n_steps, 3)).astype(np.float32),
         "action": rng.normal(size=(n_steps, 2)).astype(np.float32),
+        "action_intended": rng.normal(size=(n_steps, 2)).astype(np.float32),
+        "imitate": rng.uniform(size=n_steps) < 0.7,
         "action_eef": rng.normal(size=(n_steps, 8)).astype(np.float32),
         "images": {"front": frames, "wrist": frames[:, ::-1].copy()},
         "sim_states": rng.normal(size=(n_steps + 1, 11)),

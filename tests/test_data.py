@@ -22,6 +22,8 @@ from roboloop.data.writer import finish_dataset
 from roboloop.errors import RoboloopError
 from roboloop.run import read_json
 
+FOUR = np.zeros((6, 4), np.float32)
+
 
 def assert_same(a: Episode, b: Episode) -> None:
     """Compare everything but pixels, exactly."""
@@ -121,8 +123,8 @@ def test_finished_dataset_takes_no_more(tmp_path):
         ({"robot": "so101"}, "robot: so101, wanted panda"),
         ({"fps": 10}, "fps: 10, wanted 20"),
         ({"images": None}, "cameras: {}"),
-        ({"state": np.zeros((6, 4), np.float32)}, "state dimensions: 4, wanted 3"),
-        ({"action": np.zeros((6, 4), np.float32)}, "action dimensions: 4, wanted 2"),
+        ({"state": FOUR}, "state dimensions: 4, wanted 3"),
+        (dict.fromkeys(("action", "action_intended"), FOUR), "action dimensions: 4, wanted 2"),
     ],
 )
 def test_episodes_that_disagree_are_refused(tmp_path, fields, message):

@@ -20,8 +20,9 @@ def test_cache_holds_the_decoded_dataset(dataset):
     episodes = list(iter_episodes(dataset))
     assert cache.starts.tolist() == [0, 4, 5, 12]
     assert cache.tasks == tuple(episode.task for episode in episodes)
-    for name in ("state", "action", "action_eef"):
-        rows = np.concatenate([getattr(episode, name) for episode in episodes])
+    same = {name: name for name in ("state", "imitate", "action_eef")}
+    for name, field in {**same, "action": "action_intended"}.items():
+        rows = np.concatenate([getattr(episode, field) for episode in episodes])
         np.testing.assert_array_equal(getattr(cache, name), rows)
     for camera, images in cache.images.items():
         frames = np.concatenate([episode.images[camera] for episode in episodes])

@@ -42,6 +42,8 @@ def test_lerobot_reads_what_was_written(lerobot_python, tmp_path, limits):
     for key, name in (
         ("observation.state", "state"),
         ("action", "action"),
+        ("action.intended", "action_intended"),
+        ("imitate", "imitate"),
         ("action.eef", "action_eef"),
     ):
         rows = np.concatenate([getattr(episode, name) for episode in episodes])

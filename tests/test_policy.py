@@ -23,6 +23,7 @@ SMALL = ActConfig(
 SCHEDULE = Schedule(steps=6, batch=4, save_steps=2)
 PX, N_ARM = 24, 3
 TASK = "put the bowl on the plate"
+HAND_NAMES = tuple(f"eef.{part}{axis}" for part in ("", "x_", "y_") for axis in "xyz")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,13 +38,16 @@ def make_cache(n_episodes=4, n_steps=12, seed=0):
     rng = np.random.default_rng(seed)
     n = n_episodes * n_steps
     phase = np.arange(n)[:, None] * 0.2 + np.arange(N_ARM + 1)
-    state = (np.sin(phase) + 0.1 * rng.normal(size=phase.shape)).astype(np.float32)
+    joints = np.sin(phase) + 0.1 * rng.normal(size=phase.shape)
+    hand = np.concatenate([joints[:, :3], np.tile(np.eye(3)[:2].ravel(), (n, 1))], 1)
+    state = np.concatenate([joints, hand], 1).astype(np.float32)
     action = np.sin(phase + 0.2).astype(np.float32)
     action[:, -1] = np.arange(n) % n_steps < n_steps // 2
     return Cache(
         images={c: rng.integers(0, 256, (n, PX, PX, 3), np.uint8) for c in ("front", "wrist")},
         state=state,
         action=action,
+        imitate=np.arange(n) % 5 > 0,
         action_eef=np.zeros((n, 8), np.float32),
         starts=np.arange(0, n + 1, n_steps),
         tasks=(TASK,) * n_episodes,
@@ -58,8 +62,9 @@ def make_checkpoint(config=SMALL):
         robot="panda",
         fps=20,
         cameras=("front", "wrist"),
+        hand_cameras=(),
         px=PX,
-        state_names=(*joints, "opening"),
+        state_names=(*joints, "opening", *HAND_NAMES),
         action_names=(*joints, "gripper"),
         tasks=(TASK,),
         step=0,
@@ -137,18 +142,16 @@ def test_one_robot_acts_as_it_does_among_many(trained):
 @pytest.mark.parametrize("space", ["joint", "joint_delta"])
 def test_perfect_predictions_give_back_the_recorded_actions(space):
     from roboloop.policy.act import Act
-    from roboloop.policy.model import Prediction
 
     samples = Samples(make_cache(), replace(SMALL, action_space=space))
-    net = Act(samples.config, ("front", "wrist"), measure_scaling(samples))
+    net = Act(samples.config, ("front", "wrist"), ("wrist",), measure_scaling(samples))
     frames = np.arange(8)
     batch = {
         name: torch.from_numpy(values)
         for name, values in samples.draw(np.random.default_rng(0), frames, augment=False).items()
     }
     arm, gripper = net._targets(batch["state"], batch["action"])
-    truth = Prediction(arm, gripper - 0.5, batch["waypoints"])
-    net.model.forward = lambda *args: truth
+    net.model.act = lambda *args: (arm, gripper - 0.5)
     actions = net.actions({**batch, "state": batch["state"][:, 0]})
     np.testing.assert_allclose(actions, batch["action"][:, 0], atol=1e-5)
 
@@ -217,8 +220,8 @@ def test_a_folder_without_policy_is_named(tmp_path):
 
 def test_noop_holds_still():
     cache = make_cache()
-    chunk = NoOpPolicy(0.04).act(make_observation(cache, np.arange(3)))
-    assert np.all(chunk[..., :-1] == cache.state[:3, None, :-1])
+    chunk = NoOpPolicy(N_ARM, 0.04).act(make_observation(cache, np.arange(3)))
+    assert np.all(chunk[..., :-1] == cache.state[:3, None, :N_ARM])
     assert np.all(chunk[..., -1] == np.float32(0.04))
 
 
@@ -265,6 +268,7 @@ def test_windows_hold_the_last_action_of_an_episode():
     batch = Samples(cache, SMALL).draw(np.random.default_rng(0), np.array([10]), augment=False)
     np.testing.assert_array_equal(batch["action"][0, 0, :, 0], cache.action[[10, 11, 11, 11], 0])
     np.testing.assert_array_equal(batch["state"][0], cache.state[[10, 11]])
+    np.testing.assert_array_equal(batch["imitate"][0, 0], cache.imitate[[10, 11, 11, 11]])
 
 
 def test_phrasings_are_close_and_order_matters():

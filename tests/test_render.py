@@ -88,10 +88,11 @@ def test_wrist_camera_sees_what_is_between_the_fingers(name: str):
 def test_pixels_repeat_whatever_was_drawn_before():
     (panda, states), (so101, other) = cell("panda"), cell("so101")
     with Renderer(PX, PX) as renderer:
-        first = renderer.frames(panda, states, ("front",))["front"]
+        # what is drawn last, the wrist, is what stays behind in the buffer
+        first = renderer.frames(panda, states, ("front", "wrist"))["front"]
         renderer.depth(so101, other, ("front", "wrist"))
-        again = renderer.frames(panda, states, ("front",))["front"]
-    np.testing.assert_array_equal(first, again)
+        again = renderer.frames(panda, states[:1], ("front", "wrist"))["front"]
+    np.testing.assert_array_equal(first[:1], again)
     np.testing.assert_array_equal(first[0], first[1])
     np.testing.assert_array_equal(render_episode(panda, states, PX)["front"], first)
 

@@ -10,6 +10,9 @@ Array = np.ndarray
 OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 """MuJoCo's cameras look along -z with y up; ours along z with y down."""
 
+HALF_TURN = 3.0
+"""Above this angle (rad) the axis of a rotation cannot be read off its skew part exactly."""
+
 
 def from_parts(p: Float[Array, "*B 3"], R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 4 4"]:
     """Join positions and rotation matrices to poses."""
@@ -79,10 +82,18 @@ def rotvec_to_matrix(v: Float[Array, "*B 3"]) -> Float[Array, "*B 3 3"]:
 
 def matrix_to_rotvec(R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 3"]:
     """Rotation vectors (rad, norm <= pi) of rotation matrices."""
-    from scipy.spatial.transform import Rotation
-
     R = np.asarray(R, float)
-    return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_rotvec().reshape(*R.shape[:-2], 3)
+    skew = R - np.swapaxes(R, -1, -2)
+    v = 0.5 * np.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)
+    sine = np.sqrt((v * v).sum(-1))
+    angle = np.arctan2(sine, 0.5 * (R[..., 0, 0] + R[..., 1, 1] + R[..., 2, 2] - 1))
+    result = v * np.where(sine < 1e-9, 1.0, angle / np.maximum(sine, 1e-9))[..., None]
+    opposite = angle > HALF_TURN
+    if opposite.any():
+        from scipy.spatial.transform import Rotation
+
+        result[opposite] = Rotation.from_matrix(R[opposite]).as_rotvec()
+    return result
 
 
 def interpolate(

@@ -118,7 +118,10 @@ class Renderer:
             if len(self._targets) == MAX_MODELS:
                 self._targets.pop(next(iter(self._targets))).context.free()
             self._targets[id(model)] = _Target(model, self._rect)
-        return self._targets[id(model)]
+        target = self._targets[id(model)]
+        # every context has buffers of its own, and the last one to be made is the one drawn to
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, target.context)
+        return target
 
 
 class _Target:
@@ -132,7 +135,6 @@ class _Target:
         quality = self.model.vis.quality
         quality.offsamples, quality.shadowsize, quality.numquads = 0, 0, 1
         self.context = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self.context)
         self.context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
         self.scene = mujoco.MjvScene(self.model, MAX_GEOMS)
         self.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from roboloop.data.layout import DatasetInfo
 from roboloop.data.reader import iter_frames, read_frames_table, read_info, to_array
@@ -19,8 +19,13 @@ from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path, read_json, write_json
 
 Array = np.ndarray
-VERSION = 1
-COLUMNS = {"state": "observation.state", "action": "action", "action_eef": "action.eef"}
+VERSION = 2
+COLUMNS = {
+    "state": "observation.state",
+    "action": "action.intended",
+    "imitate": "imitate",
+    "action_eef": "action.eef",
+}
 """Arrays of the cache and the columns they come from."""
 
 
@@ -32,6 +37,9 @@ class Cache:
     """Frames by camera."""
     state: Float32[Array, "n n_state"]
     action: Float32[Array, "n nu"]
+    """What the demonstrator meant to do, without the noise that the actuators got."""
+    imitate: Bool[Array, "n"]
+    """Which actions are to be learnt."""
     action_eef: Float32[Array, "n 8"]
     starts: Int64[Array, "n_starts"]
     """First frame of each episode, then n."""
@@ -39,6 +47,11 @@ class Cache:
     """Instruction of each episode."""
     views: dict[str, View] = field(default_factory=dict)
     """Where the cameras are, for those that are calibrated."""
+
+    @property
+    def hand_cameras(self) -> tuple[str, ...]:
+        """Calibrated cameras that move with the hand."""
+        return tuple(name for name, view in self.views.items() if view.parent == "eef")
 
     @property
     def episode(self) -> Int64[Array, "n"]:

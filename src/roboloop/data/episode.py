@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 Array = np.ndarray
 EEF_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper")
@@ -22,6 +22,10 @@ class Episode:
     """Proprioception before the action: `observation.state`."""
     action: Float32[Array, "T nu"]
     """What the actuators got: joint targets, then the gripper."""
+    action_intended: Float32[Array, "T nu"]
+    """What the actuators should have got: `action` without the noise, for policies to learn."""
+    imitate: Bool[Array, "T"]
+    """Whether the action is one to learn: false where the hand was led astray on purpose."""
     action_eef: Float32[Array, "T 8"]
     """Target of the end effector in the robot's base frame: xyz, quaternion wxyz, gripper 0..1."""
     images: dict[str, UInt8[Array, "T _ _ 3"]] | None
@@ -48,6 +52,8 @@ class Episode:
         n_steps = len(self.action)
         _expect("state", self.state, np.float32, (n_steps, None))
         _expect("action", self.action, np.float32, (n_steps, None))
+        _expect("action_intended", self.action_intended, np.float32, self.action.shape)
+        _expect("imitate", self.imitate, np.bool_, (n_steps,))
         _expect("action_eef", self.action_eef, np.float32, (n_steps, len(EEF_NAMES)))
         _expect("sim_states", self.sim_states, np.float64, (n_steps + 1, None))
         _expect("object_poses", self.object_poses, np.float64, (n_steps, None, 7))

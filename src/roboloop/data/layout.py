@@ -81,6 +81,7 @@ def _features(info: DatasetInfo, encoder: Mapping[str, Any]) -> dict[str, Any]:
     vectors = {
         "observation.state": info.state_names,
         "action": info.action_names,
+        "action.intended": info.action_names,
         "action.eef": EEF_NAMES,
     }
     features: dict[str, Any] = {
@@ -96,6 +97,7 @@ def _features(info: DatasetInfo, encoder: Mapping[str, Any]) -> dict[str, Any]:
             "info": {f"video.{key}": value for key, value in video.items()}
             | {"video.is_depth_map": False, "has_audio": False},
         }
+    features["imitate"] = {"dtype": "bool", "shape": [1], "names": None}
     features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
     for name in ("frame_index", "episode_index", "index", "task_index"):
         features[name] = {"dtype": "int64", "shape": [1], "names": None}

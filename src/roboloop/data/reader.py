@@ -91,6 +91,8 @@ def iter_episodes(folder: Path | str, images: bool = True) -> Iterator[Episode]:
         yield Episode(
             state=to_array(data, "observation.state"),
             action=to_array(data, "action"),
+            action_intended=to_array(data, "action.intended"),
+            imitate=to_array(data, "imitate"),
             action_eef=to_array(data, "action.eef"),
             images={camera: np.stack(stack) for camera, stack in frames.items()} or None,
             **row,

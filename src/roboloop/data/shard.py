@@ -18,7 +18,7 @@ from roboloop.data.stats import image_histogram
 from roboloop.errors import RoboloopError
 
 Array = np.ndarray
-VECTORS = ("state", "action", "action_eef")
+VECTORS = ("state", "action", "action_intended", "action_eef")
 """Arrays that LeRobot's tables hold, float32."""
 SIM_ARRAYS = ("sim_states", "object_poses")
 """Arrays of the simulator side-car, float64."""
@@ -93,6 +93,7 @@ def _to_table(episode: Episode) -> pa.Table:
         **{name: pa.array([getattr(episode, name)]) for name in SCALARS[1:]},
         "object_names": pa.array([list(episode.object_names)], pa.list_(pa.string())),
         "subtasks": pa.array([subtasks], pa.list_(stage)),
+        "imitate": pa.array([episode.imitate]),
         **{name: flat(getattr(episode, name)) for name in (*VECTORS, *SIM_ARRAYS)},
     }
     for camera, frames in sorted((episode.images or {}).items()):

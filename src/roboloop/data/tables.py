@@ -56,6 +56,8 @@ def read_source(path: Path, episode: int, first: int, tasks: dict[str, int]) -> 
     columns = {
         "observation.state": row["state"],
         "action": row["action"],
+        "action.intended": row["action_intended"],
+        "imitate": np.array(row["imitate"]),
         "action.eef": row["action_eef"],
         "timestamp": (steps / row["fps"]).astype(np.float32),
         "frame_index": steps,

@@ -137,6 +137,30 @@ class Arm:
                 return path
         raise Unreachable(problem)
 
+    def reach_out(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        after: Float[np.ndarray, "S 4 4"],
+        touched: int | None = None,
+        held: int | None = None,
+    ) -> Float[np.ndarray, "T n"]:
+        """Travel from where the hand is to where `after` begins; see `travel` and `carry`."""
+        if held is not None:
+            return self.carry(qpos, after, held)
+        return self.travel(qpos, self.eef(qpos[self.cell.arm_qpos])[None], after, touched)
+
+    def moved(
+        self, qpos: Float[np.ndarray, "nq"], q: Float[np.ndarray, "n"], held: int | None = None
+    ) -> Float[np.ndarray, "nq"]:
+        """The state with the arm at `q`, and with it what the hand holds."""
+        result = qpos.copy()
+        result[self.cell.arm_qpos] = q
+        if held is not None:
+            self.update(qpos)
+            T_eef_held = pose.inverse(self.eef(qpos[self.cell.arm_qpos])) @ self.body_pose(held)
+            set_free(result[None], self.cell.model, held, self.eef(q) @ T_eef_held)
+        return result
+
     def carry(
         self, qpos: Float[np.ndarray, "nq"], after: Float[np.ndarray, "S 4 4"], held: int
     ) -> Float[np.ndarray, "T n"]:

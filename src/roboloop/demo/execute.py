@@ -11,14 +11,19 @@ from roboloop.cell import Cell
 from roboloop.data.episode import Episode
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.judge import judge
+from roboloop.demo.motion import Motion
 from roboloop.demo.planner import Expert
 from roboloop.robot import forward_kinematics
 from roboloop.sim import Simulation, qpos_of
+from roboloop.task.spec import Stage
 
 SETTLE_STEPS = 10
 """Control steps that the arm stands still before success is judged."""
-NOISE_MEMORY = 0.85
+NOISE_MEMORY = 0.9
 """Share of the action noise that stays from one control step to the next."""
+NOISE_RISE_STEPS, NOISE_FALL_STEPS, NOISE_IN_CONTACT = 8, 12, 0.2
+"""The noise grows over a stage's first control steps and shrinks over the last before the gripper
+acts, from and to this share of itself."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ def attempt(
         experts: Who plans, one a cell.
         seeds: Recorded with the episodes.
         rngs: Randomness of start and noise, one a cell.
-        noise: Standard deviation of the noise on the arm's targets, rad.
+        noise: Standard deviation of the noise on the arm's targets in free motion, rad. What is
+            recorded as intended is without it: how to get back on the way (Laskey et al. 2017,
+            "DART: Noise Injection for Robust Imitation Learning").
         start_spread: Standard deviation of the arm's start around home, rad.
 
     Returns:
@@ -68,22 +75,23 @@ def attempt(
 def _run_stage(
     sim: Simulation, records: list["_Record"], experts: Sequence[Expert], index: int
 ) -> None:
-    planned: dict[int, np.ndarray] = {}
+    planned: dict[int, Motion] = {}
     for i, (record, expert) in enumerate(zip(records, experts, strict=True)):
         if record.reason:
             continue
         try:
-            planned[i] = record.noisy(expert.plan(index, record.qpos).ctrl)
+            planned[i] = expert.plan(index, record.qpos)
         except Unreachable as error:
             record.reason = f"{record.cell.task.stages[index].name}: {error.problem}"
     if not planned:
         return
-    n_steps = max(len(ctrl) for ctrl in planned.values())
-    ctrl = np.stack([r.hold(planned.get(i), n_steps) for i, r in enumerate(records)])
+    noisy = {i: records[i].noisy(index, motion.ctrl) for i, motion in planned.items()}
+    n_steps = max(map(len, noisy.values()))
+    ctrl = np.stack([r.hold(noisy.get(i), n_steps) for i, r in enumerate(records)])
     trajectory = sim.rollout(ctrl)
-    for i, own in planned.items():
+    for i, motion in planned.items():
         record = records[i]
-        record.append(index, own, trajectory.states[i, : len(own)])
+        record.append(index, motion, noisy[i], trajectory.states[i, : len(noisy[i])])
         if trajectory.failed[i]:
             record.reason = "physics failed"
     sim.set_states(np.stack([record.states[-1][-1] for record in records]))
@@ -106,6 +114,7 @@ class _Record:
         self.reason = ""
         self.states: list[np.ndarray] = []
         self.settled: np.ndarray | None = None
+        self._motions: list[Motion] = []
         self._ctrl: list[np.ndarray] = []
         self._subtasks: list[tuple[str, int, int]] = []
         self._start, self.rest = start_state(cell, rng, start_spread)
@@ -115,18 +124,19 @@ class _Record:
         """The configuration now."""
         return qpos_of(self.cell.model, self.states[-1][-1]) if self.states else self._start
 
-    def noisy(self, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
-        """Add noise that fades over a few steps to the arm's targets.
+    def noisy(self, index: int, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
+        """Add noise that fades over a few steps to the arm's targets in a stage.
 
         The result is rounded to float32, which is what datasets keep: replay is bit-exact.
         """
-        ctrl = ctrl.copy()
-        fresh = self._noise * np.sqrt(1 - NOISE_MEMORY**2)
-        error = np.zeros(ctrl.shape[1] - 1)
-        for row in ctrl:
-            error = NOISE_MEMORY * error + fresh * self._rng.normal(size=len(error))
-            row[:-1] += error
-        return ctrl.astype(np.float32).astype(float)
+        fresh = np.sqrt(1 - NOISE_MEMORY**2)
+        error = np.zeros((len(ctrl), ctrl.shape[1] - 1))
+        for t in range(len(ctrl)):
+            error[t] = NOISE_MEMORY * error[t - 1] + fresh * self._rng.normal(size=error.shape[1])
+        noise = self._noise * _noise_share(self.cell.task.stages[index], ctrl[:, -1])
+        result = ctrl.copy()
+        result[:, :-1] += noise[:, None] * error
+        return result.astype(np.float32).astype(float)
 
     def hold(self, ctrl: np.ndarray | None, n_steps: int) -> Float[np.ndarray, "T nu"]:
         """Pad controls with their last row; without any, the last ones given are kept."""
@@ -134,10 +144,11 @@ class _Record:
             ctrl = self._ctrl[-1][-1:] if self._ctrl else self.rest[None]
         return np.concatenate([ctrl, np.repeat(ctrl[-1:], n_steps - len(ctrl), 0)])[:n_steps]
 
-    def append(self, index: int, ctrl: np.ndarray, states: np.ndarray) -> None:
+    def append(self, index: int, motion: Motion, ctrl: np.ndarray, states: np.ndarray) -> None:
         start = self._subtasks[-1][2] if self._subtasks else 0
         name = self.cell.task.stages[index].name
         self._subtasks.append((name, start, start + len(ctrl)))
+        self._motions.append(motion)
         self._ctrl.append(ctrl)
         self.states.append(states)
 
@@ -159,6 +170,8 @@ class _Record:
         return Episode(
             state=proprioception(cell, qpos[:-1]),
             action=ctrl.astype(np.float32),
+            action_intended=np.concatenate([m.ctrl for m in self._motions]).astype(np.float32),
+            imitate=np.concatenate([m.imitate for m in self._motions]),
             action_eef=_eef_targets(cell, ctrl),
             images=None,
             sim_states=states,
@@ -194,9 +207,23 @@ def start_state(
 
 
 def proprioception(cell: Cell, qpos: Float[np.ndarray, "*B nq"]) -> np.ndarray:
-    """What the robot knows of itself: arm joints (rad), then the hand's opening 0..1; float32."""
+    """What the robot knows of itself; see `Task.dimension_names`. float32."""
+    q = qpos[..., cell.arm_qpos]
     opening = cell.robot.opening(qpos[..., cell.gripper_qpos])
-    return np.concatenate([qpos[..., cell.arm_qpos], opening[..., None]], -1).astype(np.float32)
+    T = forward_kinematics(cell.robot, q.reshape(-1, q.shape[-1])).reshape(*q.shape[:-1], 4, 4)
+    parts = q, opening[..., None], T[..., :3, 3], T[..., :3, 0], T[..., :3, 1]
+    return np.concatenate(parts, -1).astype(np.float32)
+
+
+def _noise_share(stage: Stage, gripper: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
+    """Share of the action noise at each step of a stage: little where the hand touches things."""
+    if stage.release and "." in stage.release:  # it holds a handle all the time
+        return np.full(len(gripper), NOISE_IN_CONTACT)
+    t = np.arange(len(gripper))
+    acts = int(np.argmax(gripper != gripper[0])) if np.ptp(gripper) else len(gripper)
+    return np.clip(
+        np.minimum(t / NOISE_RISE_STEPS, (acts - t) / NOISE_FALL_STEPS), NOISE_IN_CONTACT, 1.0
+    )
 
 
 def _eef_targets(cell: Cell, ctrl: np.ndarray) -> np.ndarray:

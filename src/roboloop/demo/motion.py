@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from roboloop import pose
 from roboloop.demo.goals import Unreachable
@@ -31,6 +31,15 @@ class Motion:
 
     ctrl: Float[np.ndarray, "T nu"]
     """Joint targets and the gripper's, one row a control step."""
+    astray: range = range(0)
+    """Steps that lead away from the goal on purpose, so that getting back can be learnt."""
+
+    @property
+    def imitate(self) -> Bool[np.ndarray, "T"]:
+        """Which steps are worth imitating."""
+        result = np.ones(len(self.ctrl), bool)
+        result[list(self.astray)] = False
+        return result
 
 
 def timed(waypoints: Float[np.ndarray, "W 4 4"], speed: float = 1.0) -> Float[np.ndarray, "T 4 4"]:

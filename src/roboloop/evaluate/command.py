@@ -54,8 +54,6 @@ class Config(CommonFlags):
     """Control steps of a rollout."""
     execute_steps: int = 4
     """Control steps that are taken of each predicted chunk."""
-    px: int = 64
-    """Height and width of the images that the policy sees."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
     videos: bool = True
@@ -122,8 +120,7 @@ def _evaluate(config: Config, policy: str, indices: range) -> list[dict[str, Any
     else:
         actor = load_policy(policy, task.robot, config.execute_steps)
         ends = rollout(
-            cells, actor, rngs, config.horizon_steps, config.execute_steps, config.px,
-            config.start_spread,
+            cells, actor, rngs, config.horizon_steps, config.execute_steps, config.start_spread
         )  # fmt: skip
     for index, end in zip(indices, ends, strict=True):
         with atomic_path(_states_file(config, policy, index)) as path, path.open("wb") as stream:

@@ -14,6 +14,9 @@ from roboloop.policy.base import Policy
 from roboloop.render import Renderer
 from roboloop.sim import Simulation, qpos_of
 
+ANY_PX = 64
+"""Height and width of the images for a policy that takes any."""
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -39,7 +42,6 @@ def rollout(
     rngs: Sequence[np.random.Generator],
     horizon_steps: int,
     execute_steps: int,
-    px: int,
     start_spread: float,
 ) -> list[Rollout]:
     """Let a policy act in all cells for `horizon_steps`, then stop, let things settle, and judge.
@@ -50,7 +52,6 @@ def rollout(
         rngs: Randomness of the start, one a cell.
         horizon_steps: Control steps of every rollout.
         execute_steps: Control steps that are taken of each chunk.
-        px: Height and width of the images.
         start_spread: Standard deviation of the arm's start around home, rad.
     """
     sim = Simulation([cell.model for cell in cells])
@@ -61,6 +62,7 @@ def rollout(
     failed = np.zeros(len(cells), bool)
     tasks = [cell.task.instruction for cell in cells]
     policy.reset(len(cells))
+    px = policy.px or ANY_PX
     with Renderer(px, px) as renderer:
         for done in range(0, horizon_steps, execute_steps):
             now = states[-1][:, -1]

@@ -16,7 +16,7 @@ from roboloop.demo.arm import Arm
 from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.errors import RoboloopError
-from roboloop.generate.segments import Segment, Transformer, cut, typical_first
+from roboloop.generate.segments import Segment, Transformer, cut, rank
 from roboloop.interval import percent
 from roboloop.render import render_episode
 from roboloop.run import CommonFlags, Run
@@ -29,6 +29,8 @@ STAGE = 3
 CHUNK = 10
 """Cells that are stepped together."""
 N_EPISODES = {"tiny": 6, "small": 300, "full": 2000}
+N_TRIALS = 6
+"""Scenes in which the sources are compared."""
 MIN_KEPT = 0.1
 """Below this share of successes the run stops: something is wrong."""
 
@@ -47,13 +49,16 @@ class Config(CommonFlags):
     """Episodes to keep; by scale 6, 300 or 2000."""
     px: int = 64
     """Height and width of the images."""
-    noise: float = 0.006
-    """Standard deviation of the noise on the arm's targets, rad."""
+    noise: float = 0.03
+    """Standard deviation of the noise on the arm's targets in free motion, rad."""
+    stray: float = 0.5
+    """Share of the transits on which the hand is first led astray, so that demonstrations show
+    how to get back; what leads astray is marked, and not learnt."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
     nearest: int = 0
-    """Choose among so many source segments, the nearest; 0 takes the most typical one everywhere,
-    so that demonstrations look alike, which is quickest to learn."""
+    """Choose among so many source segments, the nearest; 0 takes those of the one source that fits
+    most scenes, so that demonstrations look alike, which is quickest to learn."""
 
 
 def run(config: Config) -> None:
@@ -64,7 +69,9 @@ def run(config: Config) -> None:
     with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
         if not record.finished:
             limit = int(n / MIN_KEPT)
-            work = partial(_generate, config)
+            cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
+            order = rank(cells, _sources(config.demo, config.scene, config.task))
+            work = partial(_generate, config, order)
             reasons = run_chunks(
                 "generate", out, limit, CHUNK, work, config.workers, good=succeeded, enough=n
             )
@@ -87,15 +94,16 @@ def run(config: Config) -> None:
     console.emit(out)
 
 
-def _generate(config: Config, indices: range) -> list[str]:
+def _generate(config: Config, order: list[int], indices: range) -> list[str]:
     """Make a chunk of attempts, render and write what succeeds, give the reasons of the rest."""
     cousins = list_cousins(config.scene)
     task = read_task(config.task)
     cells = load_cells([cousins[i % len(cousins)] for i in indices], task)
     rngs = rngs_for(config.seed, STAGE, indices)
-    segments = _sources(config.demo, config.scene, config.task)
+    sources = _sources(config.demo, config.scene, config.task)
+    sources = [sources[i] for i in order]
     experts = [
-        Transformer(cell, segments, rng, config.nearest)
+        Transformer(cell, sources, rng, config.nearest, config.stray)
         for cell, rng in zip(cells, rngs, strict=True)
     ]
     results = attempt(cells, experts, indices, rngs, config.noise, config.start_spread)
@@ -109,12 +117,12 @@ def _generate(config: Config, indices: range) -> list[str]:
 
 @cache
 def _sources(demo: Path, scene: Path, task_path: Path) -> list[list[Segment]]:
-    """The segments of every source episode, by stage."""
+    """The stages' segments of every source episode."""
     task = read_task(task_path)
     episodes = list(iter_episodes(demo, images=False))
     cells = load_cells([scene / episode.scene for episode in episodes], task)
     arms = [Arm(cell) for cell in cells]
     return [
-        typical_first([cut(c, a, e, k) for c, a, e in zip(cells, arms, episodes, strict=True)])
-        for k in range(len(task.stages))
+        [cut(cell, arm, episode, k) for k in range(len(task.stages))]
+        for cell, arm, episode in zip(cells, arms, episodes, strict=True)
     ]

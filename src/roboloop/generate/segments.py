@@ -6,7 +6,9 @@ idea of transforming segments is MimicGen's (Mandlekar et al. 2023, section 4); 
 transit is SkillMimicGen's (Garrett et al. 2024).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from jaxtyping import Float
@@ -14,15 +16,24 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.data.episode import Episode
-from roboloop.demo.arm import Arm
+from roboloop.demo.arm import CARRY_LIFT, Arm
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import Motion
+from roboloop.demo.motion import LINEAR_SPEED, Motion
 from roboloop.scene.families import FAMILIES
-from roboloop.sim import qpos_of
+from roboloop.sim import CONTROL_DT, qpos_of
 from roboloop.task.spec import Stage
 
 SKILL_RADIUS = 0.09
 """The skill begins when the hand is this close (m) to where the stage ends, for good."""
+STRAY_NEAR, STRAY_FAR = (0.015, 0.07), (0.05, 0.25)
+"""How far (m) aside of where a skill ends, and above it, the hand is led astray: half the time
+near, half far."""
+STRAY_TURN = (0.08, 0.08, 0.25)
+"""Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
+STRAY_TRIES = 3
+NOWHERE = range(0)
+LIFT_STEPS = ceil(CARRY_LIFT / (LINEAR_SPEED * CONTROL_DT))
+"""Steps by which a carried object is lifted, before any straying."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +86,6 @@ def distance(segment: Segment, T_world_ref: Float[np.ndarray, "4 4"]) -> float:
     return float(np.linalg.norm(shift) + 0.1 * np.linalg.norm(turn))
 
 
-def typical_first(segments: list[Segment]) -> list[Segment]:
-    """Sort segments of one stage by how close, on average, their ends are to those of the others.
-
-    Demonstrations that follow the same few sources look alike: a policy need not learn to choose.
-    """
-    ends = np.stack([s.Ts_ref_eef[-1] for s in segments])
-    shift = np.linalg.norm(ends[:, None, :3, 3] - ends[None, :, :3, 3], axis=-1)
-    R = np.swapaxes(ends[:, None, :3, :3], -1, -2) @ ends[None, :, :3, :3]
-    turn = np.linalg.norm(pose.matrix_to_rotvec(R), axis=-1)
-    order = np.argsort((shift + 0.1 * turn).mean(1), kind="stable")
-    return [segments[i] for i in order]
-
-
 def reference_frame(arm: Arm, reference: str) -> Float[np.ndarray, "4 4"]:
     """The frame of a `role` or `role.keypoint` in the state that `arm` holds.
 
@@ -110,58 +108,101 @@ class Transformer:
 
     Args:
         cell: Where to make a demonstration.
-        segments: For each stage the candidates, one a source episode, the most typical first.
-        rng: Chooses among the `nearest` nearest candidates.
-        nearest: How many candidates to choose from; 0 takes the most typical one everywhere.
+        sources: The stages' segments of every source episode, the best episode first.
+        rng: Chooses among the `nearest` nearest segments, and where to stray.
+        nearest: How many segments to choose from; 0 takes the best episode's everywhere.
+        stray: Share of the transits on which the hand is first led astray.
     """
 
     def __init__(
-        self, cell: Cell, segments: list[list[Segment]], rng: np.random.Generator, nearest: int
+        self,
+        cell: Cell,
+        sources: list[list[Segment]],
+        rng: np.random.Generator,
+        nearest: int = 0,
+        stray: float = 0.0,
     ) -> None:
         self.cell, self.arm = cell, Arm(cell)
-        self._segments, self._rng, self._nearest = segments, rng, nearest
+        self._rng, self._nearest, self._stray = rng, nearest, stray
+        self._sources = list(sources)
 
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
         """Plan stage `index` from the state `qpos`; see `Expert`.
 
-        Where the chosen segment is out of reach or not free, the others follow.
+        Where the chosen segment is out of reach or not free, the others follow. The source that
+        served one stage is the first choice for the next.
         """
         self.arm.update(qpos)
         T_world_ref = reference_frame(self.arm, self.cell.task.stages[index].reference)
-        ranked = list(self._segments[index])
+        ranked = list(self._sources)
         if self._nearest:
-            ranked.sort(key=lambda s: distance(s, T_world_ref))
+            ranked.sort(key=lambda source: distance(source[index], T_world_ref))
             ranked.insert(0, ranked.pop(int(self._rng.integers(min(self._nearest, len(ranked))))))
         problem = "no source segment"
-        for segment in ranked:
+        for source in ranked:
+            segment = source[index]
             try:
-                path = self._path(self.cell.task.stages[index], segment, T_world_ref, qpos)
+                path, astray = self._path(self.cell.task.stages[index], segment, T_world_ref, qpos)
             except Unreachable as error:
                 problem = error.problem
                 continue
+            self._sources.sort(key=lambda other: other is not source)
             waiting = np.full(len(path) - len(segment.gripper), segment.gripper[0])
-            return Motion(np.column_stack([path, np.concatenate([waiting, segment.gripper])]))
+            gripper = np.concatenate([waiting, segment.gripper])
+            return Motion(np.column_stack([path, gripper]), astray)
         raise Unreachable(problem)
 
     def _path(
         self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, range]:
+        """Return the arm's path in a stage, and which of its steps lead astray."""
         arm, cell = self.arm, self.cell
-        q = qpos[cell.arm_qpos]
-        start = arm.eef(q)
         if stage.grasp:
             Ts = T_world_ref @ self._resized(segment, stage)
-            return arm.travel(qpos, start[None], Ts, touched=cell.frame_body(stage.grasp))
+            return self._transit(qpos, Ts, touched=cell.frame_body(stage.grasp))
         if segment.p_eef_bottom is not None:
             arm.update(qpos)
             Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment, _p_eef_bottom(arm, stage))
-            return arm.carry(qpos, Ts, cell.frame_body(str(stage.release)))
+            return self._transit(qpos, Ts, held=cell.frame_body(str(stage.release)))
         if segment.joint is not None:
             address = _joint_address(cell, stage)
             assert address is not None
             body = cell.frame_body(str(stage.release))
-            return arm.along_joint(qpos, address, segment.joint, body)
-        return arm.follow(start @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef, q)
+            return arm.along_joint(qpos, address, segment.joint, body), NOWHERE
+        q = qpos[cell.arm_qpos]
+        way = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
+        return arm.follow(way, q), NOWHERE
+
+    def _transit(
+        self,
+        qpos: np.ndarray,
+        after: np.ndarray,
+        touched: int | None = None,
+        held: int | None = None,
+    ) -> tuple[np.ndarray, range]:
+        """Travel to where `after` begins, with or without a detour; see `Arm.travel`."""
+        arm, n_tries = self.arm, STRAY_TRIES if self._rng.uniform() < self._stray else 0
+        for _ in range(n_tries):
+            aside = self._aside(after[-1])[None]
+            if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
+                continue
+            try:
+                first = arm.reach_out(qpos, aside, None, held)
+                there = arm.moved(qpos, first[-1], held)
+                then = arm.travel(there, arm.eef(first[-1])[None], after, touched, held)
+            except Unreachable:
+                continue
+            n_lift = LIFT_STEPS if held is not None else 0
+            return np.concatenate([first, then]), range(n_lift, len(first))
+        return arm.reach_out(qpos, after, touched, held), NOWHERE
+
+    def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+        """Draw a place of the hand beside and above another one."""
+        rng, limits = self._rng, STRAY_NEAR if self._rng.uniform() < 0.5 else STRAY_FAR
+        angle, (shift, height) = rng.uniform(0, 2 * np.pi), rng.uniform(*limits, 2)
+        offset = np.array([shift * np.cos(angle), shift * np.sin(angle), height])
+        R = pose.rotvec_to_matrix(rng.normal(0, STRAY_TURN))
+        return pose.from_parts(T_world_eef[:3, 3] + offset, T_world_eef[:3, :3] @ R)
 
     def _resized(self, segment: Segment, stage: Stage) -> np.ndarray:
         """The skill moved to where its last point lies on an object of another size."""
@@ -171,6 +212,27 @@ class Transformer:
             ratio = np.array(self.cell.graph.object(name).size) / segment.size
             Ts[:, :3, 3] += Ts[-1, :3, 3] * (ratio - 1)
         return Ts
+
+
+def rank(cells: Sequence[Cell], sources: list[list[Segment]]) -> list[int]:
+    """Order sources by in how many cells their first two stages can be planned, most first.
+
+    When all demonstrations follow one source that fits everywhere, they look alike, and a policy
+    need not learn to choose.
+    """
+    n_fits = [sum(_fits(cell, source) for cell in cells) for source in sources]
+    return sorted(range(len(sources)), key=lambda i: -n_fits[i])
+
+
+def _fits(cell: Cell, source: list[Segment]) -> bool:
+    """Whether a source's first two stages can be planned in a cell."""
+    expert = Transformer(cell, [source], np.random.default_rng(0))
+    try:
+        q = expert.plan(0, cell.home_qpos).ctrl[-1, :-1]
+        expert.plan(1, expert.arm.moved(cell.home_qpos, q))
+    except Unreachable:
+        return False
+    return True
 
 
 def _has_transit(stage: Stage) -> bool:

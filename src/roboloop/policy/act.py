@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from roboloop.policy.model import ActModel, centres
+from roboloop.policy.base import Checkpoint
+from roboloop.policy.model import SPREAD, ActModel, Pose, Sight, centres
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.samples import N_WAYPOINTS, Scaling
 
@@ -30,22 +31,34 @@ class Act(nn.Module):
     place_mean: Tensor
     place_std: Tensor
 
-    def __init__(self, config: ActConfig, cameras: tuple[str, ...], scaling: Scaling) -> None:
+    def __init__(
+        self,
+        config: ActConfig,
+        cameras: tuple[str, ...],
+        hand_cameras: tuple[str, ...],
+        scaling: Scaling,
+    ) -> None:
         super().__init__()
         self.config, self.cameras = config, cameras
         for name in STATISTICS:
             self.register_buffer(name, torch.tensor(getattr(scaling, name)))
-        n_state, n_arm = len(scaling.state_mean), scaling.arm_mean.shape[1]
-        waypoints = (N_WAYPOINTS, len(scaling.place_mean))
-        self.model = ActModel(config, cameras, n_state, n_arm, waypoints)
+        self.n_arm = scaling.arm_mean.shape[1]
+        self.model = ActModel(
+            config,
+            cameras,
+            hand_cameras,
+            len(scaling.state_mean),
+            self.n_arm,
+            N_WAYPOINTS,
+            self.place_mean[-3:].clone(),
+        )
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @classmethod
-    def of_weights(
-        cls, config: ActConfig, cameras: tuple[str, ...], weights: dict[str, Tensor]
-    ) -> Self:
-        """Rebuild a policy from its `state_dict`."""
-        net = cls(config, cameras, Scaling(**{name: weights[name].numpy() for name in STATISTICS}))
+    def of_weights(cls, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> Self:
+        """Rebuild a policy from its record and its `state_dict`."""
+        scaling = Scaling(**{name: weights[name].numpy() for name in STATISTICS})
+        net = cls(checkpoint.config, checkpoint.cameras, checkpoint.hand_cameras, scaling)
         net.load_state_dict(weights)
         return net
 
@@ -57,12 +70,21 @@ class Act(nn.Module):
         """
         state = inputs["state"][:, None]
         images = {name: to_float(inputs[f"images.{name}"]) for name in self.cameras}
-        out = self.model(images, self._scaled(state), inputs["text"])
-        arm = out.arm[:, 0] * self.arm_std + self.arm_mean
+        sight = self._look(images, inputs["text"], state)
+        places = sight.fused
+        postures = self.model.posture(sight.context, self._normal_places(places))
+        arm, gripper = self.model.act(
+            sight.context,
+            self._scaled(state),
+            self._hand(state),
+            places[:, None],
+            postures[:, None],
+        )
+        arm = arm[:, 0] * self.arm_std + self.arm_mean
         if self.config.action_space == "joint_delta":
             arm = arm + state[..., : arm.shape[-1]]
         low, high = self.gripper_range
-        gripper = torch.where(out.gripper[:, 0] > 0, high, low)
+        gripper = torch.where(gripper[:, 0] > 0, high, low)
         return torch.cat([arm, gripper[..., None]], -1)
 
     def losses(
@@ -72,41 +94,75 @@ class Act(nn.Module):
 
         Args:
             batch: What `Samples.draw` gives, as tensors.
-            noise: Source of the colour jitter, the state's noise and the VAE's samples; without
+            noise: Source of the colour jitter, the places' noise and the VAE's samples; without
                 it there are none.
         """
-        config = self.config
+        config, state = self.config, batch["state"]
         images = {name: to_float(batch[f"images.{name}"]) for name in self.cameras}
-        state = batch["state"]
         if noise is not None:
             images = {k: jittered(v, config.color_jitter, noise) for k, v in images.items()}
-            state = state + config.state_noise * self.state_std * normal(state, noise)
-        arm, gripper = self._targets(state, batch["action"])
-        waypoints = (batch["waypoints"] - self.place_mean) / self.place_std
-        scaled = self._scaled(state)
+        scaled, (arm, gripper) = self._scaled(state), self._targets(state, batch["action"])
+        postures = (batch["waypoints"][..., :-3] - self.place_mean[:-3]) / self.place_std[:-3]
+        places = batch["waypoints"][..., -3:]
+        sight = self._look(images, batch["text"], state)
+        guess = self.model.posture(sight.context, self._normal_places(places[:, 0]))
+        terms = {
+            "place_loss": torch.stack(
+                [
+                    place_loss(seen - places[:, 0], sight.log_scale[n])
+                    for n, seen in sight.places.items()
+                ]
+            ).mean(),
+            "posture_loss": F.smooth_l1_loss(guess, postures[:, 0], beta=HUBER),
+            "point_loss": torch.stack(
+                [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
+            ).mean(),
+        }
+        learnt = batch["imitate"]
         style, kl = self.model.encode_style(scaled, arm, gripper, noise)
-        out = self.model(images, scaled, batch["text"], style)
-        arm_loss = F.smooth_l1_loss(out.arm, arm, beta=HUBER)
-        gripper_loss = F.binary_cross_entropy_with_logits(out.gripper, gripper)
-        waypoint_loss = F.smooth_l1_loss(out.waypoints, waypoints, beta=HUBER)
-        point_loss = torch.stack(
-            [heat_loss(out.heat[name], batch[f"points.{name}"]) for name in self.cameras]
-        ).mean()
-        loss = (
-            arm_loss
-            + config.gripper_weight * gripper_loss
-            + config.waypoint_weight * waypoint_loss
-            + config.point_weight * point_loss
-            + config.kl_weight * kl
+        if noise is not None:
+            places = places + config.place_noise * normal(places, noise)
+        arm_out, gripper_out = self.model.act(
+            sight.context, scaled, self._hand(state), places, postures, style
         )
-        return {
-            "loss": loss,
-            "arm_loss": arm_loss,
-            "gripper_loss": gripper_loss,
-            "waypoint_loss": waypoint_loss,
-            "point_loss": point_loss,
+        terms |= {
+            "arm_loss": masked(
+                F.smooth_l1_loss(arm_out, arm, beta=HUBER, reduction="none").mean(-1), learnt
+            ),
+            "gripper_loss": masked(
+                F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none"), learnt
+            ),
             "kl": kl,
         }
+        weights = {
+            "place_loss": config.place_weight,
+            "posture_loss": config.place_weight,
+            "point_loss": config.point_weight,
+            "gripper_loss": config.gripper_weight,
+            "kl": config.kl_weight,
+        }
+        loss = torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
+        miss = (sight.fused - batch["waypoints"][:, 0, :, -3:]).norm(dim=-1).mean()
+        return {"loss": loss, **terms, "place_error": miss}
+
+    def _look(
+        self,
+        images: dict[str, Float[Tensor, "B 3 h w"]],
+        text: Float[Tensor, "B n_text"],
+        state: Float[Tensor, "B W n_state"],
+    ) -> Sight:
+        first = state[:, 0]
+        x, y = first[:, self.n_arm + 4 : self.n_arm + 7], first[:, self.n_arm + 7 : self.n_arm + 10]
+        R = torch.stack([x, y, torch.linalg.cross(x, y)], -1)
+        opening = self._scaled(state)[:, 0, self.n_arm : self.n_arm + 1]
+        return self.model.look(images, text, opening, Pose(self._hand(state)[:, 0], R))
+
+    def _hand(self, state: Float[Tensor, "*B n_state"]) -> Float[Tensor, "*B 3"]:
+        """Where the hand is, m: the state has it after joints and opening."""
+        return state[..., self.n_arm + 1 : self.n_arm + 4]
+
+    def _normal_places(self, places: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
+        return (places - self.place_mean[-3:]) / self.place_std[-3:]
 
     def _scaled(self, state: Float[Tensor, "*B n_state"]) -> Float[Tensor, "*B n_state"]:
         return (state - self.state_mean) / self.state_std
@@ -121,6 +177,21 @@ class Act(nn.Module):
         low, high = self.gripper_range
         gripper = (action[..., -1] - low) / (high - low).clamp(min=1e-6)
         return (arm - self.arm_mean) / self.arm_std, gripper
+
+
+def place_loss(error: Float[Tensor, "B P 3"], log_scale: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
+    """How unlikely errors (m) are, in nats and up to a constant, where density falls as exp(-|e|/b).
+
+    Args:
+        error: Between seen and recorded places.
+        log_scale: Logarithm of b over `SPREAD`.
+    """
+    return (error.norm(dim=-1) / SPREAD * (-log_scale).exp() + 3 * log_scale).mean()
+
+
+def masked(loss: Float[Tensor, "*B"], weight: Float[Tensor, "*B"]) -> Float[Tensor, ""]:
+    """Average a loss over what is to be learnt."""
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
 def heat_loss(

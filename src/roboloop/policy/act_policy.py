@@ -19,8 +19,8 @@ class ActPolicy:
     """A trained policy; it keeps nothing from one call to the next."""
 
     def __init__(self, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
-        self.checkpoint = checkpoint
-        self._net = Act.of_weights(checkpoint.config, checkpoint.cameras, weights).eval()
+        self.checkpoint, self.px = checkpoint, checkpoint.px
+        self._net = Act.of_weights(checkpoint, weights).eval()
 
     @classmethod
     def load(cls, folder: Path) -> Self:

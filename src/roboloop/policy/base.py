@@ -21,6 +21,9 @@ Observation = Mapping[str, Any]
 class Policy(Protocol):
     """Acts for N robots at once."""
 
+    px: int | None
+    """Height and width of the images that it wants; None takes any."""
+
     def reset(self, n: int) -> None:
         """Forget what was seen: N new episodes begin."""
         ...
@@ -41,6 +44,8 @@ class Checkpoint:
     fps: int
     """Control rate, Hz."""
     cameras: tuple[str, ...]
+    hand_cameras: tuple[str, ...]
+    """Those that move with the hand."""
     px: int
     """Height and width of the images."""
     state_names: tuple[str, ...]

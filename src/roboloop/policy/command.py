@@ -34,8 +34,8 @@ class Config(CommonFlags):
     """Images of each camera in a step; by scale 8, 32 or 64."""
     learning_rate: float = 2e-3
     """Highest learning rate."""
-    px: int = 64
-    """Height and width of the images that the policy sees."""
+    px: int | None = None
+    """Height and width of the images that the policy sees; by default those of the dataset."""
 
 
 def run(config: Config) -> None:
@@ -48,9 +48,10 @@ def run(config: Config) -> None:
         raise RoboloopError("no output folder", "give --out DIR")
     with Run.open(config.out, "train", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            cache = read_cache(build_cache(config.dataset, config.px))
+            px = config.px or _image_size(config.dataset)
+            cache = read_cache(build_cache(config.dataset, px))
             cache = replace(cache, views=read_views(config.dataset))
-            checkpoint = describe(config, cache)
+            checkpoint = describe(config, cache, px)
             steps = config.steps or STEPS[config.scale]
             schedule = Schedule(steps, config.batch or BATCH[config.scale], config.learning_rate)
             if config.minutes:
@@ -71,22 +72,29 @@ def run(config: Config) -> None:
     console.emit(config.out)
 
 
-def describe(config: Config, cache: Cache) -> Checkpoint:
-    """Say what will be trained.
+def _image_size(dataset: Path) -> int:
+    """Height of a dataset's smallest images.
 
     Raises:
-        RoboloopError: The dataset has no images.
+        RoboloopError: It has none.
     """
-    info = read_info(config.dataset)
-    if not cache.images:
+    info = read_info(dataset)
+    if not info.cameras:
         raise RoboloopError("the dataset has no images", "give one that was rendered", info.folder)
+    return min(height for height, _ in info.cameras.values())
+
+
+def describe(config: Config, cache: Cache, px: int) -> Checkpoint:
+    """Say what will be trained."""
+    info = read_info(config.dataset)
     return Checkpoint(
         recipe=config.policy,
         config=RECIPES[config.policy],
         robot=info.robot,
         fps=info.fps,
         cameras=tuple(cache.images),
-        px=config.px,
+        hand_cameras=cache.hand_cameras,
+        px=px,
         state_names=info.state_names,
         action_names=info.action_names,
         tasks=tuple(sorted(set(cache.tasks))),

@@ -13,7 +13,8 @@ def _noop(argument: str, robot: str, execute_steps: int) -> Policy:
     from roboloop.policy.references import NoOpPolicy
     from roboloop.robot import ROBOTS
 
-    return NoOpPolicy(ROBOTS[robot].gripper_open)
+    chosen = ROBOTS[robot]
+    return NoOpPolicy(len(chosen.home), chosen.gripper_open)
 
 
 def _replay(argument: str, robot: str, execute_steps: int) -> Policy:

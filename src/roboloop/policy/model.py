@@ -1,7 +1,7 @@
-"""The network of the action-chunking policy, from pixels and joints to a chunk of actions."""
+"""The network of the action-chunking policy: where to act, from pixels; how, from there."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,16 +15,37 @@ SHARPNESS = 4.0
 """Gain of the keypoints' heat maps: spread over the whole image, they would hardly learn."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the network says for every state of a window, in normalised units."""
+SPREAD = 0.05
+"""How wrong a camera expects to be before it has learnt anything, m."""
+HAND_REACH, NEAR = 0.1, 0.02
+"""Scales of the way that the hand has to go: far from its goal, and close to it, m."""
 
-    arm: Float[Tensor, "B W H n_arm"]
-    gripper: Float[Tensor, "B W H"]
-    """Logits that the gripper's command is at its upper end."""
-    waypoints: Float[Tensor, "B W P n_waypoint"]
-    heat: dict[str, Float[Tensor, "B K rows columns"]] = field(default_factory=dict)
-    """By camera, the logarithm of where each keypoint is; the first P belong to the waypoints."""
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the hand is when the images are taken, in the robot's base frame."""
+
+    p_base_eef: Float[Tensor, "B 3"]
+    R_base_eef: Float[Tensor, "B 3 3"]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the cameras say. Places are in the robot's base frame, m."""
+
+    context: Float[Tensor, "B d"]
+    places: dict[str, Float[Tensor, "B P 3"]]
+    """By camera, where the hand will act next."""
+    log_scale: dict[str, Float[Tensor, "B P"]]
+    """By camera, the logarithm of its expected error over `SPREAD`."""
+    heat: dict[str, Float[Tensor, "B K rows columns"]]
+    """By camera, the logarithm of where each keypoint is; the first P belong to the places."""
+
+    @property
+    def fused(self) -> Float[Tensor, "B P 3"]:
+        """The cameras' places, each weighted by its precision."""
+        weights = torch.softmax(torch.stack([-2 * s for s in self.log_scale.values()]), 0)
+        return (weights[..., None] * torch.stack(list(self.places.values()))).sum(0)
 
 
 class CameraEncoder(nn.Module):
@@ -116,73 +137,109 @@ def perceptron(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
 
 
 class ActModel(nn.Module):
-    """Cameras and task give a memory of tokens; each state of a window asks it for a chunk.
+    """The cameras say where the hand will act next; those places and the arm's state, how.
 
-    The images of a window are encoded once, and every later state pays its own loss: a chunk of
-    actions, and the waypoints at which the gripper will act. At run time the window is one state.
-    The keypoints' positions also reach the query directly: attention over normalised tokens
-    learns where things are much more slowly.
+    Each camera is an expert on the coming waypoints. It is shown the images, the task and the
+    hand's opening, but not where the arm is: from that it would guess where a demonstration is
+    heading, which is no guide once the policy itself has strayed. A camera on the hand answers in
+    the hand's frame. The actions are learnt from the recorded places, and at run time made from
+    the seen ones.
     """
+
+    centre: Tensor
 
     def __init__(
         self,
         config: ActConfig,
         cameras: tuple[str, ...],
+        hand_cameras: tuple[str, ...],
         n_state: int,
         n_arm: int,
-        waypoints: tuple[int, int],
+        n_waypoints: int,
+        centre: Float[Tensor, "3"],
     ) -> None:
         super().__init__()
-        d, n_layers = config.d_model, config.n_layers
-        self.latent, self.chunk, self.waypoints = (
-            config.latent,
-            (config.chunk_steps, n_arm + 1),
-            waypoints,
-        )
+        self.register_buffer("centre", centre)
+        d, n_layers, n_points = config.d_model, config.n_layers, 2 * config.n_keypoints
+        self.latent, self.n_waypoints, self.hand_cameras = config.latent, n_waypoints, hand_cameras
+        self.chunk = config.chunk_steps, n_arm + 1
         self.cameras = nn.ModuleDict({name: CameraEncoder(config) for name in cameras})
-        n_seen = n_state + 2 * config.n_keypoints * len(cameras)
         self.task = nn.Linear(TEXT_DIM, d)
-        self.phase = nn.Linear(n_state, d)
-        self.query = perceptron(n_seen, 2 * d, d)
-        self.age = nn.Parameter(torch.zeros(config.window, d))
+        self.opening = nn.Linear(1, d)
+        self.query = perceptron(n_points * len(cameras), 2 * d, d)
         self.encoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.decoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.norm_memory, self.norm_out = nn.LayerNorm(d), nn.LayerNorm(d)
-        n_actions, n_places = math.prod(self.chunk), math.prod(waypoints)
-        self.waypoint_head = nn.Linear(d, n_places)
-        self.action_head = perceptron(d + n_state + n_places + config.latent, 2 * d, n_actions)
+        self.places = nn.ModuleDict(
+            {name: perceptron(d + n_points, 2 * d, 4 * n_waypoints) for name in cameras}
+        )
+        self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_arm * n_waypoints)
+        n_actions, n_goal = math.prod(self.chunk), (n_arm + 9) * n_waypoints
+        self.actions = perceptron(d + n_state + n_goal + config.latent, 3 * d, n_actions)
         self.posterior = perceptron(n_state + n_actions, d, 2 * config.latent)
 
-    def forward(
+    def look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
-        state: Float[Tensor, "B W n_state"],
         text: Float[Tensor, "B n_text"],
-        style: Float[Tensor, "B W latent"] | None = None,
-    ) -> Prediction:
-        """Predict; without `style` the prior's mean is taken."""
-        task, n_window = self.task(text), state.shape[1]
-        # where to look depends on the task and on how far it is: does the hand hold something?
-        sought = task + self.phase(state[:, 0])
-        views = [encoder(images[name], sought) for name, encoder in self.cameras.items()]
-        memory = torch.cat([tokens for tokens, _, _ in views] + [task[:, None]], 1)
+        opening: Float[Tensor, "B 1"],
+        hand: Pose,
+    ) -> Sight:
+        """Say where the hand will act.
+
+        The keypoints' positions also reach query and experts directly: attention over normalised
+        tokens learns where things are much more slowly.
+        """
+        task = self.task(text) + self.opening(opening)
+        views = {name: encoder(images[name], task) for name, encoder in self.cameras.items()}
+        memory = torch.cat([tokens for tokens, _, _ in views.values()] + [task[:, None]], 1)
         for block in self.encoder:
             memory = block(memory)
-        memory = self.norm_memory(memory)
-        points = torch.cat([points.flatten(1) for _, points, _ in views], 1)
-        seen = torch.cat([state, points[:, None].expand(-1, n_window, -1)], -1)
-        query = self.query(seen) + task[:, None] + self.age[:n_window]
+        points = {name: points.flatten(1) for name, (_, points, _) in views.items()}
+        query = (self.query(torch.cat(list(points.values()), 1)) + task)[:, None]
         for block in self.decoder:
-            query = block(query, memory)
-        query = self.norm_out(query)
-        waypoints = self.waypoint_head(query)
+            query = block(query, self.norm_memory(memory))
+        context = self.norm_out(query)[:, 0]
+        places, log_scale = {}, {}
+        for name, expert in self.places.items():
+            answer = expert(torch.cat([context, points[name]], 1)).unflatten(-1, (-1, 4))
+            way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
+            if name in self.hand_cameras:
+                way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
+            else:
+                way = self.centre + way
+            places[name] = way
+        return Sight(context, places, log_scale, {name: view[2] for name, view in views.items()})
+
+    def posture(
+        self, context: Float[Tensor, "B d"], places: Float[Tensor, "B P 3"]
+    ) -> Float[Tensor, "B P n_arm"]:
+        """Say how the arm will stand at the places, in normalised joint positions."""
+        known = torch.cat([context, places.flatten(1)], 1)
+        return self.postures(known).unflatten(-1, (self.n_waypoints, -1))
+
+    def act(
+        self,
+        context: Float[Tensor, "B d"],
+        state: Float[Tensor, "B W n_state"],
+        p_base_eef: Float[Tensor, "B W 3"],
+        places: Float[Tensor, "B W P 3"],
+        postures: Float[Tensor, "B W P n_arm"],
+        style: Float[Tensor, "B W latent"] | None = None,
+    ) -> tuple[Float[Tensor, "B W H n_arm"], Float[Tensor, "B W H"]]:
+        """Return a chunk of the arm's actions for every state, and logits of a gripper command.
+
+        State and postures are normalised, places and the hand's position are not. Without `style`
+        the prior's mean is taken.
+        """
         if style is None:
             style = state.new_zeros(*state.shape[:2], self.latent)
-        known = torch.cat([query, state, waypoints.detach(), style], -1)
-        actions = self.action_head(known).unflatten(-1, self.chunk)
-        places = waypoints.unflatten(-1, self.waypoints)
-        heat = {name: view[2] for name, view in zip(self.cameras, views, strict=True)}
-        return Prediction(actions[..., :-1], actions[..., -1], places, heat)
+        way = places - p_base_eef[:, :, None]
+        goal = [postures, places, way / HAND_REACH, torch.tanh(way / NEAR)]
+        known = [context[:, None].expand(-1, state.shape[1], -1), state, style]
+        known = torch.cat([*known, *(each.flatten(2) for each in goal)], -1)
+        actions = self.actions(known).unflatten(-1, self.chunk)
+        return actions[..., :-1], actions[..., -1]
 
     def encode_style(
         self,

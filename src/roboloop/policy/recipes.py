@@ -38,12 +38,12 @@ class ActConfig:
     """Control steps between two states of the window."""
     gripper_weight: float = 0.2
     """Weight of the gripper's cross-entropy beside the arm's loss."""
-    waypoint_weight: float = 1.0
-    """Weight of the loss on the poses where the gripper acts next; 0 leaves them out."""
+    place_weight: float = 0.3
+    """Weight of the losses on where the gripper acts next, and on how the arm stands there."""
+    place_noise: float = 0.005
+    """Noise on the places that actions are learnt from, m."""
     point_weight: float = 0.5
     """Weight of the loss on where the waypoints are in the images, for calibrated cameras."""
-    state_noise: float = 0.05
-    """Noise on the joints that the policy is told in training, in standard deviations."""
     shift_px: int = 1
     """Largest random shift of the images in training."""
     color_jitter: float = 0.2

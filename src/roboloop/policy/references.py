@@ -18,8 +18,8 @@ COARSE_PX = 12
 class NoOpPolicy:
     """Holds the arm where it is and the hand open."""
 
-    def __init__(self, gripper_open: float) -> None:
-        self.gripper_open = gripper_open
+    def __init__(self, n_arm: int, gripper_open: float) -> None:
+        self.n_arm, self.gripper_open, self.px = n_arm, gripper_open, None
 
     def reset(self, n: int) -> None:
         """Do nothing: the policy has no memory."""
@@ -27,7 +27,7 @@ class NoOpPolicy:
     def act(self, observation: Observation) -> Float32[np.ndarray, "N H nu"]:
         """Return the current joint positions as targets."""
         check_observation(observation, (), None)
-        hold = np.array(observation[STATE], np.float32)
+        hold = np.array(observation[STATE][:, : self.n_arm + 1], np.float32)
         hold[:, -1] = self.gripper_open
         return np.repeat(hold[:, None], CHUNK_STEPS, 1)
 
@@ -40,7 +40,7 @@ class ReplayNearestPolicy:
     """
 
     def __init__(self, cache: Cache, execute_steps: int) -> None:
-        self.cache, self.execute_steps = cache, execute_steps
+        self.cache, self.execute_steps, self.px = cache, execute_steps, None
         first = cache.starts[:-1]
         images = {name: images[first] for name, images in cache.images.items()}
         self._spread = cache.state.std(0) + 1e-3

@@ -13,7 +13,7 @@ from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu),
+"""`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu), `imitate` (B, W, H),
 `waypoints` (B, W, P, n_waypoint), `text` (B, n_text), `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
 """Coming gripper actions whose places are predicted: the pick, then the place."""
@@ -41,6 +41,7 @@ class Samples:
         }
         batch["state"] = cache.state[window]
         batch["action"] = cache.action[chunk]
+        batch["imitate"] = cache.imitate[chunk].astype(np.float32)
         batch["waypoints"] = self.places[self.waypoints[window]]
         batch["text"] = self.text[self.episode[frames]]
         for name, offset in offsets.items():

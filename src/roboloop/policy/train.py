@@ -72,8 +72,9 @@ class Learner:
         self.samples, self.schedule, self.seed, self.step = samples, schedule, seed, 0
         torch.manual_seed(seed)
         cameras, scaling = tuple(samples.cache.images), measure_scaling(samples)
-        self.net = Act(samples.config, cameras, scaling)
-        self.average = Act(samples.config, cameras, scaling)
+        self.net, self.average = (
+            Act(samples.config, cameras, samples.cache.hand_cameras, scaling) for _ in range(2)
+        )
         self.average.load_state_dict(self.net.state_dict())
         self._weights: list[Tensor] = list(self.net.parameters())
         self.optimizer = torch.optim.AdamW(

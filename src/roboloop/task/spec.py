@@ -69,9 +69,14 @@ class Task:
         return [*stages, *self.success]
 
     def dimension_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Names of the dimensions of `observation.state` and of `action`."""
+        """Names of the dimensions of `observation.state` and of `action`.
+
+        The state: arm joints (rad), the hand's opening 0..1, and the hand's place in the robot's
+        base frame, by forward kinematics: position (m), and the directions of its x and y axes.
+        """
         joints = ROBOTS[self.robot].arm_joints
-        return (*joints, "opening"), (*joints, "gripper")
+        hand = [f"eef.{part}{axis}" for part in ("", "x_", "y_") for axis in "xyz"]
+        return (*joints, "opening", *hand), (*joints, "gripper")
 
     def check(self, graph: SceneGraph) -> None:
         """Check that the scene has every object, keypoint and joint that the task names.
