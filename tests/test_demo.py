@@ -1,5 +1,7 @@
 """Grasps, sub-goals, the planner and what generation carries over, in physics."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from roboloop.demo.goals import Unreachable, solve_joint, solve_object_pose
 from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.motion import MAX_JOINT_STEP, slowed, smooth
 from roboloop.demo.planner import Planner
-from roboloop.generate.segments import Transformer, cut
+from roboloop.generate.segments import Transformer, cut, rank
 from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES
@@ -22,6 +24,8 @@ from roboloop.task.make import make_task
 from scenes import bowl_and_plate, make_object, make_scene
 
 PANDA = ROBOTS["panda"]
+SKILL_STEPS = 10
+"""Steps of a stage that are surely not transit."""
 
 
 def make_cell(shift: float = 0.0, sentence: str = "put the bowl on the plate") -> Cell:
@@ -112,8 +116,8 @@ def test_recorded_episodes_replay_bit_for_bit(planned):
 def test_a_segment_carried_to_its_own_scene_repeats_the_skill(planned):
     cell, episode = planned
     arm = Arm(cell)
-    segments = [[cut(cell, arm, episode, k)] for k in range(3)]
-    expert = Transformer(cell, segments, np.random.default_rng(0), nearest=1)
+    source = [cut(cell, arm, episode, k) for k in range(3)]
+    expert = Transformer(cell, [source], np.random.default_rng(0), nearest=1)
     motion = expert.plan(0, qpos_of(cell.model, episode.sim_states[0]))
     _, _, stop = episode.subtasks[0]
     assert np.allclose(motion.ctrl[-1], episode.action[stop - 1], atol=2e-3)
@@ -122,17 +126,53 @@ def test_a_segment_carried_to_its_own_scene_repeats_the_skill(planned):
 def test_segments_carry_over_to_another_scene(planned):
     source, episode = planned
     arm = Arm(source)
-    segments = [[cut(source, arm, episode, k)] for k in range(3)]
+    segments = [[cut(source, arm, episode, k) for k in range(3)]]
     cells = [make_cell(shift) for shift in (-0.04, 0.03)]
     experts = [Transformer(c, segments, np.random.default_rng(0), 1) for c in cells]
     results = attempt(cells, experts, [0, 1], rngs_for(0, 3, [0, 1]), noise=0.003)
     assert [r.reason for r in results] == ["", ""]
 
 
+def test_who_is_led_astray_still_gets_there(planned):
+    source, episode = planned
+    segments = [[cut(source, Arm(source), episode, k) for k in range(3)]]
+    cells = [make_cell(shift) for shift in (-0.04, 0.03)]
+    rngs = rngs_for(0, 3, [0, 1])
+    experts = [Transformer(c, segments, r, stray=1.0) for c, r in zip(cells, rngs, strict=True)]
+    for result in attempt(cells, experts, [0, 1], rngs, noise=0.02):
+        assert result.reason == ""
+        led = ~result.episode.imitate
+        for _, start, stop in result.episode.subtasks[:2]:
+            assert 3 < led[start:stop].sum() < stop - start - SKILL_STEPS
+        assert not led[result.episode.subtasks[2][1] :].any()
+
+
+def test_what_was_intended_is_free_of_noise(planned):
+    source, episode = planned
+    segments = [[cut(source, Arm(source), episode, k) for k in range(3)]]
+    expert = Transformer(source, segments, np.random.default_rng(0))
+    (result,) = attempt([source], [expert], [0], rngs_for(0, 3, [0]), noise=0.01)
+    _, start, stop = result.episode.subtasks[0]
+    intended = expert.plan(0, qpos_of(source.model, result.episode.sim_states[0])).ctrl
+    assert np.array_equal(result.episode.action_intended[start:stop], intended.astype(np.float32))
+    off = np.abs(result.episode.action - result.episode.action_intended)[start:stop, :-1].max(1)
+    assert off[10:-16].max() > 0.01
+    assert off[-4:].max() < 0.01
+
+
+def test_sources_that_fit_come_first(planned):
+    source, episode = planned
+    good = [cut(source, Arm(source), episode, k) for k in range(3)]
+    far = good[0].Ts_ref_eef.copy()
+    far[:, 2, 3] += 2.0
+    bad = [replace(good[0], Ts_ref_eef=far), *good[1:]]
+    assert rank([make_cell(-0.03), make_cell(0.03)], [bad, good]) == [1, 0]
+
+
 def test_attempts_do_not_depend_on_their_neighbours(planned):
     source, episode = planned
     arm = Arm(source)
-    segments = [[cut(source, arm, episode, k)] for k in range(3)]
+    segments = [[cut(source, arm, episode, k) for k in range(3)]]
     cells = [make_cell(shift) for shift in (-0.04, 0.03)]
 
     def run(chosen):

@@ -187,7 +187,7 @@ class Arm:
         address: int,
         values: Float[np.ndarray, "S"],
         body: int,
-    ) -> Float[np.ndarray, "S n"]:
+    ) -> Float[np.ndarray, "T n"]:
         """Move the hand with a jointed body that it holds, as the joint takes `values`.
 
         Raises:
@@ -201,7 +201,7 @@ class Arm:
 
     def follow(
         self, Ts_world_eef: Float[np.ndarray, "T 4 4"], q: Float[np.ndarray, "n"]
-    ) -> Float[np.ndarray, "T n"]:
+    ) -> Float[np.ndarray, "S n"]:
         """Solve a path of the hand; see `motion.follow`."""
         return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
 

@@ -57,8 +57,10 @@ def follow(
     robot: Robot,
     Ts_base_eef: Float[np.ndarray, "T 4 4"],
     q_start: Float[np.ndarray, "n"],
-) -> Float[np.ndarray, "T n"]:
+) -> Float[np.ndarray, "S n"]:
     """Solve joint positions along a path of the hand, rounded and continuous from `q_start`.
+
+    One a control step, and more where a joint would be too fast.
 
     Raises:
         Unreachable: A pose is out of reach, or the arm would have to jump.

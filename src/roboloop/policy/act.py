@@ -180,10 +180,10 @@ class Act(nn.Module):
 
 
 def place_loss(error: Float[Tensor, "B P 3"], log_scale: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
-    """How unlikely errors (m) are, in nats and up to a constant, where density falls as exp(-|e|/b).
+    """How unlikely errors are, in nats and up to a constant, if density falls as exp(-|e| / b).
 
     Args:
-        error: Between seen and recorded places.
+        error: Between seen and recorded places, m.
         log_scale: Logarithm of b over `SPREAD`.
     """
     return (error.norm(dim=-1) / SPREAD * (-log_scale).exp() + 3 * log_scale).mean()

@@ -21,8 +21,10 @@ Observation = Mapping[str, Any]
 class Policy(Protocol):
     """Acts for N robots at once."""
 
-    px: int | None
-    """Height and width of the images that it wants; None takes any."""
+    @property
+    def px(self) -> int | None:
+        """Height and width of the images that it wants; None takes any."""
+        ...
 
     def reset(self, n: int) -> None:
         """Forget what was seen: N new episodes begin."""

@@ -13,8 +13,9 @@ from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu), `imitate` (B, W, H),
-`waypoints` (B, W, P, n_waypoint), `text` (B, n_text), `points.<camera>` (B, P, 2)."""
+"""`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu),
+`imitate` (B, W, H), `waypoints` (B, W, P, n_waypoint), `text` (B, n_text),
+`points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
 """Coming gripper actions whose places are predicted: the pick, then the place."""
 
