@@ -18,6 +18,9 @@ N_RAYS = 1000
 N_TILTS = 12
 MAX_NORMAL_ANGLE = np.deg2rad(20)
 """Between the closing axis and the surface normal, inside the friction cone of a rubber pad."""
+PAD_REACH, PAD_GIVES = 0.003, 0.0015
+"""Beside a grasp, this far away, the surface may be further or nearer by so much, m: pads are flat,
+and where shapes are made of pieces, a piece's end is no surface to hold."""
 OPENING_MARGIN = 0.012
 """The hand opens this much wider than the object, m."""
 FAR = 4.0
@@ -69,15 +72,14 @@ def antipodal_grasps(
         through = _point_in(model, data, aimed[rng.integers(len(aimed))], rng)
         axis = _closing_axis(rng)
         start = through - axis * FAR / 2
-        off_line = np.linalg.norm(np.cross(data.geom_xpos[geoms] - start, axis), axis=1)
-        near_line = np.array(geoms)[off_line < model.geom_rbound[geoms]]
-        hits = [h for g in near_line if (h := _interval(model, data, int(g), start, axis))]
-        for enter, leave, normals in _merge(hits):
+        for enter, leave, normals in _stretches(model, data, geoms, start, axis):
             middle = start + axis * (enter + leave) / 2
             along = min(-normals[0] @ axis, normals[1] @ axis)
             fits = leave - enter < robot.max_opening - OPENING_MARGIN
             close = near is None or np.linalg.norm(middle - near) < radius
-            if fits and close and along > np.cos(MAX_NORMAL_ANGLE):
+            if not (fits and close and along > np.cos(MAX_NORMAL_ANGLE)):
+                continue
+            if _flat(model, data, geoms, start, axis, (enter, leave)):
                 pairs.append((middle, axis, leave - enter))
     if not pairs:
         return Grasps(np.zeros((0, 4, 4)), np.zeros(0))
@@ -85,6 +87,39 @@ def antipodal_grasps(
     T_world_body = pose.from_parts(data.xpos[body], data.xmat[body].reshape(3, 3))
     Ts_world_eef = _approaches(middles, axes)
     return Grasps(pose.inverse(T_world_body) @ Ts_world_eef, np.tile(widths, N_TILTS))
+
+
+def _stretches(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    geoms: list[int],
+    start: np.ndarray,
+    axis: np.ndarray,
+) -> list[tuple[float, float, tuple[np.ndarray, np.ndarray]]]:
+    """Solid stretches of the object along a ray; see `_merge`."""
+    off_line = np.linalg.norm(np.cross(data.geom_xpos[geoms] - start, axis), axis=1)
+    near_line = np.array(geoms)[off_line < model.geom_rbound[geoms]]
+    return _merge([h for g in near_line if (h := _interval(model, data, int(g), start, axis))])
+
+
+def _flat(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    geoms: list[int],
+    start: np.ndarray,
+    axis: np.ndarray,
+    ends: tuple[float, float],
+) -> bool:
+    """Whether the surface goes on beside both ends of a stretch, where it goes on at all."""
+    u = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+    u *= PAD_REACH / np.linalg.norm(u)
+    v = np.cross(axis, u)
+    for aside in (u, -u, v, -v):
+        for enter, leave, _ in _stretches(model, data, geoms, start + aside, axis):
+            off = max(abs(enter - ends[0]), abs(leave - ends[1]))
+            if enter < ends[1] and leave > ends[0] and off > PAD_GIVES:
+                return False
+    return True
 
 
 def _closing_axis(rng: np.random.Generator) -> np.ndarray:

@@ -83,7 +83,8 @@ class Planner:
         Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
         ik, good = self.arm.reach(Ts_world_eef, q)
         good &= self.arm.reach(Ts_before, ik.q)[1]
-        good[good] = self.arm.clear(qpos, ik.q[good], touched=body)
+        # the open hand has to fit around what it takes, too: between the pads lies all of it
+        good[good] = self.arm.clear(qpos, ik.q[good])
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
         goal = self._goal(self.cell.task.stages[index + 1], qpos, body)
