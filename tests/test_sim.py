@@ -1,13 +1,21 @@
 """Physics in batches: the same bits however it is run, and failures that stay alone."""
 
+import tempfile
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
 
 from roboloop.errors import RoboloopError
-from roboloop.sim import CONTROL_DT, STATE, Simulation, qpos_of
+from roboloop.sim import CONTROL_DT, STATE, Simulation, qpos_of, replay_step
 
 N, T = 5, 12
+
+
+@pytest.fixture(autouse=True)
+def failed_steps_go_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def pendulum(length: float = 0.3, timestep: float = 0.002, balls: int = 1) -> mujoco.MjModel:
@@ -88,6 +96,18 @@ def test_a_failure_stops_one_simulation_and_leaves_the_others():
     np.testing.assert_array_equal(np.delete(bad.states, 2, 0), np.delete(good.states, 2, 0))
     np.testing.assert_array_equal(bad.states[2, :5], good.states[2, :5])
     assert (bad.states[2, 4:] == good.states[2, 4]).all()
+
+
+def test_a_failed_step_is_saved_and_replays(capsys):
+    sim = Simulation([pendulum()])
+    bad = np.zeros((1, 3, 1))
+    bad[0, 2] = np.nan
+    assert sim.rollout(bad).failed.all()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "replay" in line]
+    folder = Path(line.split()[-1])
+    assert replay_step(folder) == "substep 0: the controls are not finite: [nan]"
+    with pytest.raises(RoboloopError, match="no saved step here"):
+        replay_step(folder / "nowhere")
 
 
 def test_nothing_is_stepped_when_all_have_failed():

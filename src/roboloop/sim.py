@@ -5,19 +5,25 @@ the previous row to this one, so that 20 Hz actions make smooth motion. A state 
 integration state: state and actions together replay an episode bit for bit on the same machine.
 """
 
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import mujoco
 import numpy as np
 from jaxtyping import Bool, Float
 from mujoco.batch import Batch, SimulationError
 
+from roboloop import console
 from roboloop.errors import RoboloopError
 
 CONTROL_DT = 0.05
 """Duration of a control step, s."""
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+MODEL, STEP = "model.mjb", "step.npz"
+"""What is kept of a control step that failed: the model; the state before it, and its controls."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Simulation:
                     f"the physics step of model {i}, {model.opt.timestep} s, does not divide the "
                     f"control step of {CONTROL_DT} s, or is not that of model 0"
                 )
+        self._models = models
         self._batch = Batch(first, len(models), n_threads)
         try:
             self._batch.set_models(models)
@@ -101,7 +108,7 @@ class Simulation:
         return Trajectory(states, failed)
 
     def _advance(self, ramp: Float[np.ndarray, "N S nu"], failed: Bool[np.ndarray, "N"]) -> None:
-        """Run the substeps of one control step, in place; what fails keeps its state."""
+        """Run the substeps of one control step, in place; what fails is saved, and stops."""
         before, warnings = self.states, self._batch.warning.copy()
         alive = np.flatnonzero(~failed)
         try:
@@ -110,6 +117,42 @@ class Simulation:
             failed[error.ids] = True
         failed |= (self._batch.warning != warnings).any((1, 2))
         self._batch.state[failed] = before[failed]
+        for i in alive[failed[alive]]:
+            folder = save_step(self._models[i], before[i], ramp[i])
+            console.warn(f"a simulation failed; to replay it: python -m roboloop.sim {folder}")
+
+
+def save_step(
+    model: mujoco.MjModel, state: Float[np.ndarray, "nstate"], ctrl: Float[np.ndarray, "S nu"]
+) -> Path:
+    """Save a control step to a new temporary folder, for `replay_step`."""
+    folder = Path(tempfile.mkdtemp(prefix="roboloop_failed_step_"))
+    mujoco.mj_saveModel(model, str(folder / MODEL))
+    np.savez(folder / STEP, state=state, ctrl=ctrl)
+    return folder
+
+
+def replay_step(folder: Path) -> str:
+    """Do a saved control step again, substep by substep, and say where it fails.
+
+    Raises:
+        RoboloopError: The folder holds no such step.
+    """
+    if not (folder / MODEL).exists():
+        raise RoboloopError("no saved step here", f"{MODEL} and {STEP} make one", folder)
+    model, step = mujoco.MjModel.from_binary_path(str(folder / MODEL)), np.load(folder / STEP)
+    data = mujoco.MjData(model)
+    mujoco.mj_setState(model, data, step["state"], STATE)
+    for k, ctrl in enumerate(step["ctrl"]):
+        data.ctrl[:] = ctrl
+        if not np.isfinite(ctrl).all():
+            return f"substep {k}: the controls are not finite: {ctrl}"
+        mujoco.mj_step(model, data)
+        if data.warning.number.any():
+            (kind,) = np.flatnonzero(data.warning.number)[:1]
+            where = data.warning.lastinfo[kind]
+            return f"substep {k}: {mujoco.mjtWarning(kind).name} at index {where}"
+    return f"{len(step['ctrl'])} substeps went well"
 
 
 def qpos_of(
@@ -118,3 +161,7 @@ def qpos_of(
     """Return the configurations in full states."""
     start = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
     return states[..., start : start + model.nq]
+
+
+if __name__ == "__main__":
+    console.emit(replay_step(Path(sys.argv[1])))
