@@ -17,7 +17,7 @@ from roboloop.demo.arm import Arm
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.demo.planner import Planner
 from roboloop.evaluate.rollout import rollout
-from roboloop.generate.segments import Transformer, cut, typical_first
+from roboloop.generate.segments import Transformer, cut, rank
 from roboloop.policy.base import Policy
 from roboloop.policy.load import load_policy
 from roboloop.render import render_episode
@@ -55,19 +55,21 @@ def physics_seconds(cells: list[Cell], tries: list[Attempt]) -> float:
 
 
 def bench_generation(cells: list[Cell]) -> None:
-    """Generate from two planned sources and say what it cost."""
+    """Generate from planned sources and say what it cost."""
     planned = attempt(
         cells[:6], [Planner(c, r) for c, r in zip(cells, rngs_for(0, 2, range(6)), strict=False)],
         range(6), rngs_for(0, 2, range(6)),
     )  # fmt: skip
-    sources = [(c, a.episode) for c, a in zip(cells, planned, strict=False) if not a.reason][:4]
-    segments = [typical_first([cut(c, Arm(c), e, k) for c, e in sources]) for k in range(3)]
+    good = [(c, a.episode) for c, a in zip(cells, planned, strict=False) if not a.reason][:4]
+    sources = [[cut(c, Arm(c), e, k) for k in range(3)] for c, e in good]
+    sources = [sources[i] for i in rank(cells[:6], sources)]
     n = len(cells)
     start = process_time()
     experts = [
-        Transformer(c, segments, r, 0) for c, r in zip(cells, rngs_for(0, 3, range(n)), strict=True)
+        Transformer(c, sources, r, stray=0.5)
+        for c, r in zip(cells, rngs_for(0, 3, range(n)), strict=True)
     ]
-    tries = attempt(cells, experts, range(n), rngs_for(0, 3, range(n)), 0.004, 0.03)
+    tries = attempt(cells, experts, range(n), rngs_for(0, 3, range(n)), 0.03, 0.04)
     states = process_time() - start
     kept = [(c, a.episode) for c, a in zip(cells, tries, strict=True) if not a.reason]
     start = process_time()

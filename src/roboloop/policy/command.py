@@ -14,7 +14,7 @@ from roboloop.policy.base import Checkpoint
 from roboloop.policy.recipes import RECIPES
 from roboloop.run import CommonFlags, Run
 
-STEPS = {"tiny": 4, "small": 3000, "full": 20_000}
+STEPS = {"tiny": 4, "small": 1000, "full": 20_000}
 BATCH = {"tiny": 8, "small": 32, "full": 64}
 
 
@@ -27,7 +27,7 @@ class Config(CommonFlags):
     policy: str = "act"
     """Recipe to train."""
     steps: int | None = None
-    """Training steps; by scale 4, 3000 or 20000."""
+    """Training steps; by scale 4, 1000 or 20000."""
     minutes: float | None = None
     """Time to train, in place of steps; the first seconds tell how many steps fit."""
     batch: int | None = None
