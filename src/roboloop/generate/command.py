@@ -28,7 +28,7 @@ STAGE = 3
 """Number of this stage in the seeds of everything random."""
 CHUNK = 10
 """Cells that are stepped together."""
-N_EPISODES = {"tiny": 6, "small": 200, "full": 2000}
+N_EPISODES = {"tiny": 6, "small": 150, "full": 2000}
 N_TRIALS = 6
 """Scenes in which the sources are compared."""
 MIN_KEPT = 0.1
@@ -46,7 +46,7 @@ class Config(CommonFlags):
     task: Positional[Path]
     """The folder or file that `roboloop task` wrote."""
     n: int | None = None
-    """Episodes to keep; by scale 6, 200 or 2000."""
+    """Episodes to keep; by scale 6, 150 or 2000."""
     px: int = 64
     """Height and width of the images."""
     noise: float = 0.03

@@ -24,7 +24,7 @@ from roboloop.scene.settle import settle
 
 STAGE = 1
 """Number of this stage in the seeds of everything random."""
-N_COUSINS = {"tiny": 4, "small": 200, "full": 1000}
+N_COUSINS = {"tiny": 4, "small": 150, "full": 1000}
 N_HELD_OUT = {"tiny": 2, "small": 100, "full": 200}
 N_SHOWN = 11
 """Cousins on the contact sheet."""
@@ -37,7 +37,7 @@ class Config(CommonFlags):
     capture: Positional[Path]
     """Folder with rgb.png, depth_mm.png and camera.json."""
     cousins: int | None = None
-    """Cousins to learn from; by scale 4, 200 or 1000."""
+    """Cousins to learn from; by scale 4, 150 or 1000."""
     held_out: int | None = None
     """Cousins that only evaluation uses; by scale 2, 100 or 200."""
     new_colors: float = 0.0
