@@ -83,7 +83,7 @@ def _row(config: Config, out: Path, policy: str, n: int) -> dict[str, Any]:
         name,
         out / "rollouts" / name,
         n,
-        CHUNK,
+        min(CHUNK, -(-n // 2)),  # so that two workers share even a small row
         work,
         config.workers,
         good=lambda r: not r["reason"],

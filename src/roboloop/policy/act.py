@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from roboloop.policy.base import Checkpoint
-from roboloop.policy.model import SPREAD, ActModel, Pose, Sight, centres
+from roboloop.policy.model import SPREAD, ActModel, Hand, Sight, centres
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.samples import N_WAYPOINTS, Scaling
 
@@ -30,6 +30,8 @@ class Act(nn.Module):
     gripper_range: Tensor
     place_mean: Tensor
     place_std: Tensor
+    posture_mean: Tensor
+    posture_std: Tensor
 
     def __init__(
         self,
@@ -43,15 +45,8 @@ class Act(nn.Module):
         for name in STATISTICS:
             self.register_buffer(name, torch.tensor(getattr(scaling, name)))
         self.n_arm = scaling.arm_mean.shape[1]
-        self.model = ActModel(
-            config,
-            cameras,
-            hand_cameras,
-            len(scaling.state_mean),
-            self.n_arm,
-            N_WAYPOINTS,
-            self.place_mean[-3:].clone(),
-        )
+        sizes = len(scaling.state_mean), self.n_arm, N_WAYPOINTS
+        self.model = ActModel(config, cameras, hand_cameras, *sizes, self.place_mean.clone())
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @classmethod
@@ -72,14 +67,8 @@ class Act(nn.Module):
         images = {name: to_float(inputs[f"images.{name}"]) for name in self.cameras}
         sight = self._look(images, inputs["text"], state)
         places = sight.fused
-        postures = self.model.posture(sight.context, self._normal_places(places))
-        arm, gripper = self.model.act(
-            sight.context,
-            self._scaled(state),
-            self._hand(state),
-            places[:, None],
-            postures[:, None],
-        )
+        postures = self._posture(sight, places)
+        arm, gripper = self._act(sight, state, places[:, None], postures[:, None])
         arm = arm[:, 0] * self.arm_std + self.arm_mean
         if self.config.action_space == "joint_delta":
             arm = arm + state[..., : arm.shape[-1]]
@@ -97,43 +86,14 @@ class Act(nn.Module):
             noise: Source of the colour jitter, the places' noise and the VAE's samples; without
                 it there are none.
         """
-        config, state = self.config, batch["state"]
+        config = self.config
         images = {name: to_float(batch[f"images.{name}"]) for name in self.cameras}
+        places = batch["places"]
         if noise is not None:
             images = {k: jittered(v, config.color_jitter, noise) for k, v in images.items()}
-        scaled, (arm, gripper) = self._scaled(state), self._targets(state, batch["action"])
-        postures = (batch["waypoints"][..., :-3] - self.place_mean[:-3]) / self.place_std[:-3]
-        places = batch["waypoints"][..., -3:]
-        sight = self._look(images, batch["text"], state)
-        guess = self.model.posture(sight.context, self._normal_places(places[:, 0]))
-        terms = {
-            "place_loss": torch.stack(
-                [
-                    place_loss(seen - places[:, 0], sight.log_scale[n])
-                    for n, seen in sight.places.items()
-                ]
-            ).mean(),
-            "posture_loss": F.smooth_l1_loss(guess, postures[:, 0], beta=HUBER),
-            "point_loss": torch.stack(
-                [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
-            ).mean(),
-        }
-        learnt = batch["imitate"]
-        style, kl = self.model.encode_style(scaled, arm, gripper, noise)
-        if noise is not None:
             places = places + config.place_noise * normal(places, noise)
-        arm_out, gripper_out = self.model.act(
-            sight.context, scaled, self._hand(state), places, postures, style
-        )
-        terms |= {
-            "arm_loss": masked(
-                F.smooth_l1_loss(arm_out, arm, beta=HUBER, reduction="none").mean(-1), learnt
-            ),
-            "gripper_loss": masked(
-                F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none"), learnt
-            ),
-            "kl": kl,
-        }
+        sight = self._look(images, batch["text"], batch["state"])
+        terms = self._seeing(sight, batch) | self._acting(sight, batch, places, noise)
         weights = {
             "place_loss": config.place_weight,
             "posture_loss": config.place_weight,
@@ -142,8 +102,43 @@ class Act(nn.Module):
             "kl": config.kl_weight,
         }
         loss = torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
-        miss = (sight.fused - batch["waypoints"][:, 0, :, -3:]).norm(dim=-1).mean()
+        miss = (sight.fused - batch["places"][:, 0]).norm(dim=-1).mean()
         return {"loss": loss, **terms, "place_error": miss}
+
+    def _seeing(self, sight: Sight, batch: dict[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
+        """Losses on where the hand will act: by camera, in space and in the image."""
+        places, postures = batch["places"][:, 0], self._posture_scaled(batch["postures"][:, 0])
+        by_camera = [
+            (
+                place_loss(sight.places[name] - places, sight.log_scale[name]),
+                heat_loss(sight.heat[name], batch[f"points.{name}"]),
+            )
+            for name in self.cameras
+        ]
+        place, point = (torch.stack(terms).mean() for terms in zip(*by_camera, strict=True))
+        posture = F.smooth_l1_loss(self._posture(sight, places), postures, beta=HUBER)
+        return {"place_loss": place, "point_loss": point, "posture_loss": posture}
+
+    def _acting(
+        self,
+        sight: Sight,
+        batch: dict[str, Tensor],
+        places: Float[Tensor, "B W P 3"],
+        noise: torch.Generator | None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Losses on the actions that lead to the recorded places."""
+        state, learnt = batch["state"], batch["imitate"]
+        arm, gripper = self._targets(state, batch["action"])
+        style, kl = self.model.encode_style(self._scaled(state), arm, gripper, noise)
+        postures = self._posture_scaled(batch["postures"])
+        arm_out, gripper_out = self._act(sight, state, places, postures, style)
+        arm_loss = F.smooth_l1_loss(arm_out, arm, beta=HUBER, reduction="none").mean(-1)
+        gripper_loss = F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none")
+        return {
+            "arm_loss": masked(arm_loss, learnt),
+            "gripper_loss": masked(gripper_loss, learnt),
+            "kl": kl,
+        }
 
     def _look(
         self,
@@ -151,18 +146,30 @@ class Act(nn.Module):
         text: Float[Tensor, "B n_text"],
         state: Float[Tensor, "B W n_state"],
     ) -> Sight:
-        first = state[:, 0]
-        x, y = first[:, self.n_arm + 4 : self.n_arm + 7], first[:, self.n_arm + 7 : self.n_arm + 10]
-        R = torch.stack([x, y, torch.linalg.cross(x, y)], -1)
-        opening = self._scaled(state)[:, 0, self.n_arm : self.n_arm + 1]
-        return self.model.look(images, text, opening, Pose(self._hand(state)[:, 0], R))
+        """Ask the cameras; of the state they are told what is in the hand, not where it is."""
+        first, n = state[:, 0], self.n_arm
+        p, x, y = first[:, n + 1 : n + 10].unflatten(-1, (3, 3)).unbind(1)
+        hand = Hand(p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
+        return self.model.look(images, text, self._scaled(first)[:, n : n + 1], hand)
 
-    def _hand(self, state: Float[Tensor, "*B n_state"]) -> Float[Tensor, "*B 3"]:
-        """Where the hand is, m: the state has it after joints and opening."""
-        return state[..., self.n_arm + 1 : self.n_arm + 4]
+    def _posture(self, sight: Sight, places: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P n_arm"]:
+        """How the arm will stand at places, scaled."""
+        return self.model.posture(sight.context, (places - self.place_mean) / self.place_std)
 
-    def _normal_places(self, places: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3"]:
-        return (places - self.place_mean[-3:]) / self.place_std[-3:]
+    def _act(
+        self,
+        sight: Sight,
+        state: Float[Tensor, "B W n_state"],
+        places: Float[Tensor, "B W P 3"],
+        postures: Float[Tensor, "B W P n_arm"],
+        style: Float[Tensor, "B W latent"] | None = None,
+    ) -> tuple[Float[Tensor, "B W H n_arm"], Float[Tensor, "B W H"]]:
+        p_base_eef = state[..., self.n_arm + 1 : self.n_arm + 4]
+        known = self._scaled(state), p_base_eef, places, postures
+        return self.model.act(sight.context, *known, style)
+
+    def _posture_scaled(self, postures: Float[Tensor, "*B n_arm"]) -> Float[Tensor, "*B n_arm"]:
+        return (postures - self.posture_mean) / self.posture_std
 
     def _scaled(self, state: Float[Tensor, "*B n_state"]) -> Float[Tensor, "*B n_state"]:
         return (state - self.state_mean) / self.state_std

@@ -51,7 +51,7 @@ class Checkpoint:
     px: int
     """Height and width of the images."""
     state_names: tuple[str, ...]
-    """Dimensions of `observation.state`, the arm's joints first."""
+    """Dimensions of `observation.state`; see `Task.dimension_names`."""
     action_names: tuple[str, ...]
     tasks: tuple[str, ...]
     """Instructions seen in training."""

@@ -85,8 +85,18 @@ def _image_size(dataset: Path) -> int:
 
 
 def describe(config: Config, cache: Cache, px: int) -> Checkpoint:
-    """Say what will be trained."""
+    """Say what will be trained.
+
+    Raises:
+        RoboloopError: The dataset does not say where the hand is.
+    """
     info = read_info(config.dataset)
+    if info.state_names[len(info.action_names) :][:1] != ("eef.x",):
+        raise RoboloopError(
+            f"observation.state is {', '.join(info.state_names)}",
+            "joints, the hand's opening and its pose are needed, as `roboloop generate` writes",
+            info.folder,
+        )
     return Checkpoint(
         recipe=config.policy,
         config=RECIPES[config.policy],

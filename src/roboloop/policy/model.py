@@ -13,8 +13,6 @@ from roboloop.policy.text import TEXT_DIM
 
 SHARPNESS = 4.0
 """Gain of the keypoints' heat maps: spread over the whole image, they would hardly learn."""
-
-
 SPREAD = 0.05
 """How wrong a camera expects to be before it has learnt anything, m."""
 HAND_REACH, NEAR = 0.1, 0.02
@@ -22,7 +20,7 @@ HAND_REACH, NEAR = 0.1, 0.02
 
 
 @dataclass(frozen=True)
-class Pose:
+class Hand:
     """Where the hand is when the images are taken, in the robot's base frame."""
 
     p_base_eef: Float[Tensor, "B 3"]
@@ -183,7 +181,7 @@ class ActModel(nn.Module):
         images: dict[str, Float[Tensor, "B 3 h w"]],
         text: Float[Tensor, "B n_text"],
         opening: Float[Tensor, "B 1"],
-        hand: Pose,
+        hand: Hand,
     ) -> Sight:
         """Say where the hand will act.
 

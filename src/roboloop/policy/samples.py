@@ -14,7 +14,7 @@ from roboloop.policy.text import embed
 Array = np.ndarray
 Batch = dict[str, Array]
 """`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu),
-`imitate` (B, W, H), `waypoints` (B, W, P, n_waypoint), `text` (B, n_text),
+`imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
 `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
 """Coming gripper actions whose places are predicted: the pick, then the place."""
@@ -43,7 +43,8 @@ class Samples:
         batch["state"] = cache.state[window]
         batch["action"] = cache.action[chunk]
         batch["imitate"] = cache.imitate[chunk].astype(np.float32)
-        batch["waypoints"] = self.places[self.waypoints[window]]
+        batch["places"] = self.places[self.waypoints[window]]
+        batch["postures"] = self.cache.action[self.waypoints[window], :-1]
         batch["text"] = self.text[self.episode[frames]]
         for name, offset in offsets.items():
             batch[f"points.{name}"] = self.marks(name, frames, offset)
@@ -66,7 +67,7 @@ class Samples:
         before = np.maximum(frames - 1, self.cache.starts[self.episode[frames]])
         eef = self.cache.action_eef[before].astype(float)
         Ts_base_eef = pose.from_parts(eef[:, :3], pose.quat_to_matrix(eef[:, 3:7]))
-        p_base = self.places[self.waypoints[frames]][..., -3:].astype(float)
+        p_base = self.places[self.waypoints[frames]].astype(float)
         image, inside = view.project(p_base, Ts_base_eef)
         image = image + 2 * offsets[:, None] / self.cache.images[camera].shape[1]
         return np.where(inside[..., None], image, np.nan).astype(np.float32)
@@ -92,10 +93,10 @@ class Samples:
         """Embedded instruction of each episode."""
         return embed(self.cache.tasks)
 
-    @cached_property
-    def places(self) -> Float32[Array, "n n_waypoint"]:
-        """What is predicted of a waypoint: the arm's joint targets and the hand's position."""
-        return np.concatenate([self.cache.action[:, :-1], self.cache.action_eef[:, :3]], 1)
+    @property
+    def places(self) -> Float32[Array, "n 3"]:
+        """Where the hand was told to be, in the base frame, m."""
+        return self.cache.action_eef[:, :3]
 
     @cached_property
     def gripper_range(self) -> Float32[Array, "2"]:
@@ -157,8 +158,12 @@ class Scaling:
     arm_std: Float32[Array, "H n_arm"]
     gripper_range: Float32[Array, "2"]
     """Smallest and largest command of the gripper."""
-    place_mean: Float32[Array, "n_waypoint"]
-    place_std: Float32[Array, "n_waypoint"]
+    place_mean: Float32[Array, "3"]
+    """Of where the waypoints are, m."""
+    place_std: Float32[Array, "3"]
+    posture_mean: Float32[Array, "n_arm"]
+    """Of the arm's joints there, rad."""
+    posture_std: Float32[Array, "n_arm"]
 
 
 MIN_STD = 0.01
@@ -168,7 +173,8 @@ MIN_STD = 0.01
 def measure_scaling(samples: Samples) -> Scaling:
     """Compute the statistics over all frames."""
     arm = [samples.arm_targets(step) for step in range(samples.config.chunk_steps)]
-    places = samples.places[samples.waypoints].reshape(-1, samples.places.shape[1])
+    frames = samples.waypoints.ravel()
+    places, postures = samples.places[frames], samples.cache.action[frames, :-1]
 
     def std(values: Array) -> Array:
         return np.maximum(values.std(0), MIN_STD)
@@ -181,4 +187,6 @@ def measure_scaling(samples: Samples) -> Scaling:
         gripper_range=samples.gripper_range,
         place_mean=places.mean(0),
         place_std=std(places),
+        posture_mean=postures.mean(0),
+        posture_std=std(postures),
     )
