@@ -1,5 +1,7 @@
 """The training cache holds what the videos show."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,22 @@ def test_cache_is_made_once_and_again_when_the_dataset_changed(tmp_path):
     np.testing.assert_array_equal(
         read_cache(build_cache(other, 16)).state, next(iter_episodes(other)).state
     )
+
+
+def test_whoever_makes_the_cache_first_wins(tmp_path, monkeypatch):
+    from roboloop.data import cache
+
+    dataset = make_dataset(tmp_path / "a", [make_episode(0)])
+    write_json = cache.write_json
+
+    def meanwhile(path, value):
+        write_json(path, value)
+        shutil.copytree(path.parent, path.parent.with_name("16px"))
+
+    monkeypatch.setattr(cache, "write_json", meanwhile)
+    folder = build_cache(dataset, 16)
+    assert read_cache(folder).images["front"].shape == (6, 16, 16, 3)
+    assert [path.name for path in folder.parent.iterdir()] == ["16px"]
 
 
 def test_a_camera_with_frames_missing_makes_no_cache(tmp_path):

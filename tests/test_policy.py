@@ -158,8 +158,8 @@ def test_perfect_predictions_give_back_the_recorded_actions(space):
 
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
-    (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 2}))
-    with pytest.raises(RoboloopError, match="version 2, this program reads 1"):
+    (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
+    with pytest.raises(RoboloopError, match="version 1, this program reads 2"):
         load_policy(str(tmp_path))
 
 

@@ -4,6 +4,7 @@ A random frame then costs one copy instead of a seek and a decode. The cache is 
 files in the dataset, named after the frame size, and is made anew when the dataset changes.
 """
 
+import errno
 import hashlib
 import shutil
 from dataclasses import dataclass, field
@@ -75,13 +76,17 @@ def build_cache(dataset: Path | str, px: int) -> Path:
         if read_json(folder / "cache.json").get("key") == key:
             return folder
         shutil.rmtree(folder)
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        episodes = _write_columns(info, temporary)
-        for camera in info.cameras:
-            _write_images(info, camera, px, temporary / f"images_{camera}.npy")
-        record = {"key": key, "px": px, "cameras": list(info.cameras), "tasks": episodes}
-        write_json(temporary / "cache.json", record)
+    try:
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            episodes = _write_columns(info, temporary)
+            for camera in info.cameras:
+                _write_images(info, camera, px, temporary / f"images_{camera}.npy")
+            record = {"key": key, "px": px, "cameras": list(info.cameras), "tasks": episodes}
+            write_json(temporary / "cache.json", record)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise  # else another process has made the same cache in the meantime
     return folder
 
 

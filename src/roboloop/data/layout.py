@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roboloop.data.episode import EEF_NAMES
+from roboloop.errors import RoboloopError
 
 VERSION = "v3.0"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
@@ -55,6 +56,18 @@ class DatasetInfo:
     """(height, width) by camera name."""
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
+
+    @property
+    def px(self) -> int:
+        """Height of its smallest images.
+
+        Raises:
+            RoboloopError: It has none.
+        """
+        if not self.cameras:
+            hint = "give one that was rendered"
+            raise RoboloopError("the dataset has no images", hint, self.folder)
+        return min(height for height, _ in self.cameras.values())
 
 
 def info_json(info: DatasetInfo, limits: Limits, encoder: Mapping[str, Any]) -> dict[str, Any]:

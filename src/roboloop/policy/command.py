@@ -48,7 +48,7 @@ def run(config: Config) -> None:
         raise RoboloopError("no output folder", "give --out DIR")
     with Run.open(config.out, "train", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            px = config.px or _image_size(config.dataset)
+            px = config.px or read_info(config.dataset).px
             cache = read_cache(build_cache(config.dataset, px))
             cache = replace(cache, views=read_views(config.dataset))
             checkpoint = describe(config, cache, px)
@@ -70,18 +70,6 @@ def run(config: Config) -> None:
                 next=f"roboloop evaluate {config.out} SCENE TASK",
             )
     console.emit(config.out)
-
-
-def _image_size(dataset: Path) -> int:
-    """Height of a dataset's smallest images.
-
-    Raises:
-        RoboloopError: It has none.
-    """
-    info = read_info(dataset)
-    if not info.cameras:
-        raise RoboloopError("the dataset has no images", "give one that was rendered", info.folder)
-    return min(height for height, _ in info.cameras.values())
 
 
 def describe(config: Config, cache: Cache, px: int) -> Checkpoint:

@@ -6,11 +6,10 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from roboloop.data.cache import Cache, build_cache, read_cache
+from roboloop.data.reader import read_info
 from roboloop.policy.base import IMAGES, STATE, Observation, check_observation
 
 CHUNK_STEPS = 16
-PX = 96
-"""Size at which the replay policy reads its demonstrations."""
 COARSE_PX = 12
 """Size at which it compares images."""
 
@@ -50,7 +49,7 @@ class ReplayNearestPolicy:
     @classmethod
     def of_dataset(cls, dataset: Path, execute_steps: int) -> "ReplayNearestPolicy":
         """Read the demonstrations."""
-        return cls(read_cache(build_cache(dataset, PX)), execute_steps)
+        return cls(read_cache(build_cache(dataset, read_info(dataset).px)), execute_steps)
 
     def reset(self, n: int) -> None:
         """Choose demonstrations anew at the next call."""

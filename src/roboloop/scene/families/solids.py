@@ -72,7 +72,17 @@ def _bottle_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str,
 
 BOX = Family(
     name="box",
-    words=("carton", "packet", "package", "pack", "cream cheese", "butter", "pudding", "block"),
+    words=(
+        "carton",
+        "packet",
+        "pack",
+        "cream cheese",
+        "butter",
+        "pudding",
+        "milk",
+        "juice",
+        "block",
+    ),
     limits=((0.02, 0.02, 0.015), (0.30, 0.30, 0.30)),
     params={
         "band": Param(0.5, (0.25, 0.75), "width of the label around it, share of the x extent"),
