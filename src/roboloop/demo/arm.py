@@ -1,5 +1,7 @@
 """The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
+from collections.abc import Iterator
+
 import mujoco
 import numpy as np
 from jaxtyping import Bool, Float
@@ -8,7 +10,7 @@ from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.collision import Collisions
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import POSITION_TOLERANCE, ROTATION_TOLERANCE, follow, timed
+from roboloop.demo.motion import POSITION_TOLERANCE, ROTATION_TOLERANCE, end_of, follow, timed
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values
 
@@ -74,27 +76,28 @@ class Arm:
         touched: int | None = None,
         held: int | None = None,
         T_held_eef: Float[np.ndarray, "4 4"] | None = None,
-    ) -> Bool[np.ndarray, "B"]:
-        """Which arm configurations are free of collision, a held free body moving with the hand.
+    ) -> Iterator[bool]:
+        """Say of arm configurations, one after another, whether they are free of collision.
 
-        Overlaps that `qpos` itself has, up to half a millimetre more, do not count: it is real.
+        A held free body moves with the hand. Overlaps that `qpos` itself has, up to half a
+        millimetre more, do not count: it is real.
         """
-        limit = min(CLEAR, self._collisions.clearance(qpos[None], held, touched)[0] - 0.0005)
+        limit = min(CLEAR, next(self._collisions.clearances(qpos[None], held, touched)) - 0.0005)
         every = np.tile(qpos, (len(q), 1))
         every[:, self.cell.arm_qpos] = q
         if held is not None and T_held_eef is not None:
             Ts_eef = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, q)
             set_free(every, self.cell.model, held, Ts_eef @ pose.inverse(T_held_eef))
-        return self._collisions.clearance(every, held, touched) > limit
+        return (each > limit for each in self._collisions.clearances(every, held, touched))
 
     def clear_states(
         self,
         qpos: Float[np.ndarray, "B nq"],
         touched: int | None = None,
         held: int | None = None,
-    ) -> Bool[np.ndarray, "B"]:
-        """Which whole configurations are free of collision."""
-        return self._collisions.clearance(qpos, held, touched) > CLEAR
+    ) -> Iterator[bool]:
+        """Say of whole configurations, one after another, whether they are free of collision."""
+        return (each > CLEAR for each in self._collisions.clearances(qpos, held, touched))
 
     def travel(
         self,
@@ -125,15 +128,16 @@ class Arm:
             self.update(qpos)
             T_held_eef = pose.inverse(self.body_pose(held)) @ self.eef(q)
         problem = "no free path"
+        q_end = end_of(self.cell.robot, self._T_base_world @ after, q)
         for lift in (0.0, *LIFTS):
             via = _over(before[-1], after[0], lift)
             Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
             try:
-                path = follow(self.cell.robot, self._T_base_world @ Ts, q)
+                path = follow(self.cell.robot, self._T_base_world @ Ts, q, q_end)
             except Unreachable as error:
                 problem = error.problem
                 continue
-            if self.clear(qpos, path, touched, held, T_held_eef).all():
+            if all(self.clear(qpos, path, touched, held, T_held_eef)):
                 return path
         raise Unreachable(problem)
 

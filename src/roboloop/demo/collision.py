@@ -1,6 +1,7 @@
 """Collision of the whole arm and what it holds, on MuJoCo's own shapes."""
 
 import copy
+from collections.abc import Iterator
 
 import mujoco
 import numpy as np
@@ -22,10 +23,12 @@ class Collisions:
         self._is_robot = robot[model.geom_bodyid]
         self._hand = _below(model, int(model.site_bodyid[model.site("robot/eef").id]))
 
-    def clearance(
+    def clearances(
         self, qpos: Float[np.ndarray, "B nq"], held: int | None = None, touched: int | None = None
-    ) -> Float[np.ndarray, "B"]:
-        """Smallest signed distance (m, at most `MARGIN`) in each configuration; negative overlaps.
+    ) -> Iterator[float]:
+        """Yield the smallest signed distance (m, at most `MARGIN`) in each configuration.
+
+        Overlaps are negative. Who has seen enough stops asking: a configuration costs 0.2 ms.
 
         Args:
             qpos: Whole configurations; a held object is where qpos says.
@@ -38,8 +41,7 @@ class Collisions:
         in_hand = np.isin(body_of, self._hand)
         free = [b for b in (held, touched) if b is not None]
         ours = np.isin(body_of, np.concatenate([_below(model, b) for b in free])) if free else None
-        out = np.full(len(qpos), MARGIN)
-        for i, q in enumerate(qpos):
+        for q in qpos:
             self._data.qpos[:] = q
             mujoco.mj_kinematics(model, self._data)
             mujoco.mj_collision(model, self._data)
@@ -48,9 +50,7 @@ class Collisions:
             counts |= self._is_robot[a] & self._is_robot[b]
             if ours is not None:
                 counts &= ~((ours[a] & in_hand[b]) | (ours[b] & in_hand[a]))
-            if counts.any():
-                out[i] = min(MARGIN, self._data.contact.dist[counts].min())
-        return out
+            yield min(MARGIN, self._data.contact.dist[counts].min(initial=MARGIN))
 
 
 def _below(model: mujoco.MjModel, body: int) -> np.ndarray:

@@ -57,16 +57,18 @@ def follow(
     robot: Robot,
     Ts_base_eef: Float[np.ndarray, "T 4 4"],
     q_start: Float[np.ndarray, "n"],
+    q_end: Float[np.ndarray, "n"] | None = None,
 ) -> Float[np.ndarray, "S n"]:
     """Solve joint positions along a path of the hand, rounded and continuous from `q_start`.
 
-    One a control step, and more where a joint would be too fast.
+    One a control step, and more where a joint would be too fast. The solver starts from a line to
+    `q_end`, what `end_of` gives; who tries many ways to one place needs it once.
 
     Raises:
         Unreachable: A pose is out of reach, or the arm would have to jump.
     """
     n = len(Ts_base_eef)
-    q_end = inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None]).q[0]
+    q_end = end_of(robot, Ts_base_eef, q_start) if q_end is None else q_end
     share = (np.arange(1, n + 1) / n)[:, None]
     solved = inverse_kinematics(robot, Ts_base_eef, q_start + share * (q_end - q_start))
     check_reach(solved.position_error, solved.rotation_error)
@@ -79,6 +81,13 @@ def follow(
     if _jumps(q):
         raise Unreachable("the arm would have to jump")
     return slowed(smooth(q))[1:]
+
+
+def end_of(
+    robot: Robot, Ts_base_eef: Float[np.ndarray, "T 4 4"], q_start: Float[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"]:
+    """Solve the last pose of a path, as near as the arm gets to it."""
+    return inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None]).q[0]
 
 
 def _jumps(q: Float[np.ndarray, "T n"]) -> bool:

@@ -83,8 +83,9 @@ class Planner:
         Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
         ik, good = self.arm.reach(Ts_world_eef, q)
         good &= self.arm.reach(Ts_before, ik.q)[1]
-        # the open hand has to fit around what it takes, too: between the pads lies all of it
-        good[good] = self.arm.clear(qpos, ik.q[good])
+        # the open hand has to fit around what it takes; the tips may touch what a handle is on
+        touched = body if "." in what else None
+        good[good] = list(self.arm.clear(qpos, ik.q[good], touched))
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
         goal = self._goal(self.cell.task.stages[index + 1], qpos, body)
@@ -139,7 +140,7 @@ class Planner:
         ik, good = self.arm.reach(goal.Ts_world_held @ T_body_eef, np.array(self.cell.robot.home))
         states = goal.qpos[good]
         states[:, self.cell.arm_qpos] = ik.q[good]
-        return bool(self.arm.clear_states(states, held=body).any())
+        return any(self.arm.clear_states(states, held=body))
 
     # --- moving what is held
 
