@@ -103,6 +103,7 @@ def test_a_failed_step_is_saved_and_replays(capsys):
     bad = np.zeros((1, 3, 1))
     bad[0, 2] = np.nan
     assert sim.rollout(bad).failed.all()
+    assert sim.rollout(bad[:, 2:]).failed.all()  # failing again is not saved again
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "replay" in line]
     folder = Path(line.split()[-1])
     assert replay_step(folder) == "substep 0: the controls are not finite: [nan]"

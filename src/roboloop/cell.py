@@ -128,12 +128,11 @@ def calibrated_views(graph: SceneGraph, task: Task) -> dict[str, View]:
     """Where the policy's cameras are, as a calibration in the scene `graph` would find them."""
     T_camera_front = pose.from_parts(np.zeros(3), task.front.R_camera_front)
     T_world_front = graph.camera.T_world_camera @ T_camera_front
-    p_eye, p_target, fovy = ROBOTS[task.robot].wrist_camera
-    T_eef_wrist = pose.look_at(np.array(p_eye), np.array(p_target), np.array([1.0, 0.0, 0.0]))
+    robot = ROBOTS[task.robot]
     T_base_front = pose.inverse(task.T_world_base) @ T_world_front
     return {
         "front": View("base", T_base_front, task.front.fovy),
-        "wrist": View("eef", T_eef_wrist, float(np.deg2rad(fovy))),
+        "wrist": View("eef", robot.wrist_pose, float(np.deg2rad(robot.wrist_camera[2]))),
     }
 
 

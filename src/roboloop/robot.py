@@ -93,6 +93,12 @@ class Robot:
         """Number of controls: the arm's joints and the gripper."""
         return len(self.arm_joints) + 1
 
+    @property
+    def wrist_pose(self) -> Float[np.ndarray, "4 4"]:
+        """`T_eef_wrist`, the wrist camera in the hand; OpenCV axes."""
+        p_eye, p_target, _ = self.wrist_camera
+        return pose.look_at(np.array(p_eye), np.array(p_target), np.array([1.0, 0.0, 0.0]))
+
     def opening(self, gripper_qpos: Float[np.ndarray, "*B"]) -> Float[np.ndarray, "*B"]:
         """How far the hand is open, from 0 (closed) to 1, by its joint's position."""
         return (gripper_qpos - self.gripper_closed) / (self.gripper_open - self.gripper_closed)
@@ -313,8 +319,6 @@ def _add_eef(spec: mujoco.MjSpec, robot: Robot) -> None:
     body = spec.body(name)
     body.add_site(name="eef", pos=p, quat=quat, group=4)
     T_body_eef = pose.from_parts(np.array(p), pose.quat_to_matrix(np.array(quat)))
-    p_eye, p_target, fovy = robot.wrist_camera
-    up = np.array([1.0, 0.0, 0.0])
-    T = T_body_eef @ pose.look_at(np.array(p_eye), np.array(p_target), up)
+    T = T_body_eef @ robot.wrist_pose
     quat = pose.matrix_to_quat(T[:3, :3] @ pose.OPENGL_FROM_OPENCV)
-    body.add_camera(name="wrist", pos=T[:3, 3], quat=quat, fovy=fovy)
+    body.add_camera(name="wrist", pos=T[:3, 3], quat=quat, fovy=robot.wrist_camera[2])

@@ -58,6 +58,7 @@ class Simulation:
                     f"control step of {CONTROL_DT} s, or is not that of model 0"
                 )
         self._models = models
+        self._saved = np.zeros(len(models), bool)
         self._batch = Batch(first, len(models), n_threads)
         try:
             self._batch.set_models(models)
@@ -117,7 +118,9 @@ class Simulation:
             failed[error.ids] = True
         failed |= (self._batch.warning != warnings).any((1, 2))
         self._batch.state[failed] = before[failed]
-        for i in alive[failed[alive]]:
+        # the first failure of a simulation is enough: it may be stepped on, and fail again
+        for i in map(int, np.flatnonzero(failed & ~self._saved)):
+            self._saved[i] = True
             folder = save_step(self._models[i], before[i], ramp[i])
             console.warn(f"a simulation failed; to replay it: python -m roboloop.sim {folder}")
 

@@ -83,13 +83,12 @@ def observe(
 ) -> dict[str, np.ndarray]:
     """What the policy is shown: `observation.state` and `observation.images.<camera>`."""
     frames: dict[str, list[UInt8[np.ndarray, "h w 3"]]] = {"front": [], "wrist": []}
-    proprio = []
     for cell, state in zip(cells, states, strict=True):
         for name, image in renderer.frames(cell.model, state[None], tuple(frames)).items():
             frames[name].append(image[0])
-        proprio.append(proprioception(cell, qpos_of(cell.model, state)))
     images = {f"observation.images.{name}": np.stack(each) for name, each in frames.items()}
-    return {"observation.state": np.stack(proprio), **images}
+    first = cells[0]  # they share a layout
+    return {"observation.state": proprioception(first, qpos_of(first.model, states)), **images}
 
 
 def _judged(cell: Cell, states: np.ndarray, settled: np.ndarray, failed: bool) -> Rollout:
