@@ -1,6 +1,7 @@
 """Datasets are written whole, the same bytes each time, and read back as they were."""
 
 import os
+import random
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from roboloop.data.layout import Limits, assign_files
 from roboloop.data.reader import iter_episodes, read_info
 from roboloop.data.shard import list_shards, write_shard
 from roboloop.data.stats import image_histogram, image_stats, vector_stats
+from roboloop.data.video import encode
 from roboloop.data.writer import finish_dataset
 from roboloop.errors import RoboloopError
 from roboloop.run import read_json
@@ -68,6 +70,16 @@ def test_signed_zeros_and_nan_survive(tmp_path):
     (read,) = iter_episodes(make_dataset(tmp_path, [episode]))
     assert read.sim_states.tobytes() == states.tobytes()
     assert read.images is None
+
+
+def test_the_same_frames_are_the_same_bytes():
+    """With rubbish in freed memory, x264's defaults fail this in one of a hundred encodings."""
+    frames, rng, videos = make_episode(0, size=(32, 32)).images["front"], random.Random(0), set()
+    for _ in range(500):
+        rubbish = [rng.randbytes(rng.randrange(10, 60_000)) for _ in range(5)]
+        del rubbish
+        videos.add(encode(frames, 20))
+    assert len(videos) == 1
 
 
 def test_bytes_do_not_depend_on_the_order_of_writing(tmp_path):

@@ -8,10 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from roboloop.data.video import decode
 
 CAPTURE = Path(__file__).parents[1] / "examples" / "captures" / "kitchen5"
 MEASURED = {"manifest.json", "curve.csv", "report.html"}
@@ -55,10 +52,6 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
-def pictures(film: Path) -> np.ndarray:
-    return np.stack(list(decode(film)))
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("loop") / "whole"
@@ -86,9 +79,4 @@ def test_a_killed_and_resumed_run_writes_the_same_bytes(whole, tmp_path):
     finish(out)
     ours, theirs = contents(out), contents(whole)
     assert ours.keys() == theirs.keys()
-    other = [name for name in ours if ours[name] != theirs[name]]
-    # seen once in four runs: the same pictures of a film, packed into other bytes
-    films = [name for name in other if name.startswith("evaluate/videos/")]
-    assert films == other
-    for name in films:
-        assert np.array_equal(pictures(out / name), pictures(whole / name))
+    assert [name for name in ours if ours[name] != theirs[name]] == []
