@@ -39,6 +39,17 @@ def ctrl(n: int = N) -> np.ndarray:
     return np.random.default_rng(0).uniform(-1, 1, (n, T, 1))
 
 
+def test_each_simulation_stops_after_its_own_steps():
+    whole, sim = Simulation(models()), Simulation(models())
+    full, n_steps = whole.rollout(ctrl()).states, np.arange(len(models()))
+    some = sim.rollout(ctrl(), n_steps).states
+    start = Simulation(models()).states
+    for i, n in enumerate(n_steps):
+        np.testing.assert_array_equal(some[i, :n], full[i, :n])
+        waits = full[i, n - 1] if n else start[i]
+        np.testing.assert_array_equal(some[i, n:], np.broadcast_to(waits, some[i, n:].shape))
+
+
 def test_a_batch_is_a_loop_over_single_simulations():
     together = Simulation(models(), n_threads=2).rollout(ctrl()).states
     for i, model in enumerate(models()):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from mujoco.batch import Batch, SimulationError
 
 from roboloop import console
@@ -31,7 +31,7 @@ class Trajectory:
     """What happened in N simulations over T control steps."""
 
     states: Float[np.ndarray, "N T nstate"]
-    """Full states after every control step; a failed simulation repeats its last good one."""
+    """Full states after every control step; one that failed or waits repeats its last good one."""
     failed: Bool[np.ndarray, "N"]
     """Simulations that diverged or ran out of memory: MuJoCo warned, or raised an error."""
 
@@ -93,27 +93,33 @@ class Simulation:
         if ctrl is not None:
             self._ctrl[:] = ctrl
 
-    def rollout(self, ctrl: Float[np.ndarray, "N T nu"]) -> Trajectory:
+    def rollout(
+        self, ctrl: Float[np.ndarray, "N T nu"], n_steps: Int[np.ndarray, "N"] | None = None
+    ) -> Trajectory:
         """Advance by T control steps, in place, and record the state after each.
 
         Args:
             ctrl: Targets that the servos have reached at the end of each control step.
+            n_steps: Control steps that each simulation takes before it waits; None for T.
         """
-        n, n_steps, _ = ctrl.shape
-        states = np.empty((n, n_steps, self._batch.nstate))
+        n, longest, _ = ctrl.shape
+        n_steps = np.full(n, longest) if n_steps is None else n_steps
+        states = np.empty((n, longest, self._batch.nstate))
         failed = np.zeros(n, bool)
-        for t in range(n_steps):
+        for t in range(longest):
             before = self._ctrl[:, None].copy()
-            self._advance(before + self._ramp * (ctrl[:, t, None] - before), failed)
+            ramp = before + self._ramp * (ctrl[:, t, None] - before)
+            self._advance(ramp, np.flatnonzero(~failed & (t < n_steps)), failed)
             states[:, t] = self._batch.state
         return Trajectory(states, failed)
 
-    def _advance(self, ramp: Float[np.ndarray, "N S nu"], failed: Bool[np.ndarray, "N"]) -> None:
+    def _advance(
+        self, ramp: Float[np.ndarray, "N S nu"], ids: np.ndarray, failed: Bool[np.ndarray, "N"]
+    ) -> None:
         """Run the substeps of one control step, in place; what fails is saved, and stops."""
         before, warnings = self.states, self._batch.warning.copy()
-        alive = np.flatnonzero(~failed)
         try:
-            self._batch.rollout(self.n_substeps, ramp[alive], record=(), ids=alive)
+            self._batch.rollout(self.n_substeps, ramp[ids], record=(), ids=ids)
         except SimulationError as error:
             failed[error.ids] = True
         failed |= (self._batch.warning != warnings).any((1, 2))

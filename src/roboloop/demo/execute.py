@@ -86,15 +86,14 @@ def _run_stage(
     if not planned:
         return
     noisy = {i: records[i].noisy(index, motion.ctrl) for i, motion in planned.items()}
-    n_steps = max(map(len, noisy.values()))
-    ctrl = np.stack([r.hold(noisy.get(i), n_steps) for i, r in enumerate(records)])
-    trajectory = sim.rollout(ctrl)
+    n_steps = np.array([len(noisy.get(i, ())) for i in range(len(records))])
+    ctrl = np.stack([r.hold(noisy.get(i), int(n_steps.max())) for i, r in enumerate(records)])
+    trajectory = sim.rollout(ctrl, n_steps)
     for i, motion in planned.items():
         record = records[i]
         record.append(index, motion, noisy[i], trajectory.states[i, : len(noisy[i])])
         if trajectory.failed[i]:
             record.reason = "physics failed"
-    sim.set_states(np.stack([record.states[-1][-1] for record in records]))
 
 
 def _settle(sim: Simulation, records: list["_Record"]) -> None:
