@@ -91,18 +91,20 @@ def bench_evaluation(cells: list[Cell], policy: Policy) -> None:
     """Roll out the same scenes together and one after another."""
     n = min(N_TOGETHER, len(cells))
 
-    def run(chosen: list[int]) -> float:
+    def run(chosen: list[int], who: Policy = policy) -> float:
         start = process_time()
         some = [cells[i] for i in chosen]
-        rollout(some, policy, rngs_for(0, 5, chosen), HORIZON, EXECUTE, 0.0)
+        rollout(some, who, rngs_for(0, 5, chosen), HORIZON, EXECUTE, 0.0)
         return process_time() - start
 
     run([0])
     alone = sum(run([i]) for i in range(n))
     together = run(list(range(n)))
+    physics = run(list(range(n)), load_policy("noop"))
     print(f"evaluate, {n} together     {n * HORIZON / together:8.0f} control steps/CPU-s")
     print(f"evaluate, one by one      {n * HORIZON / alone:8.0f} control steps/CPU-s")
     print(f"ratio                     {alone / together:8.1f}")
+    print(f"ratio if only physics cost {alone / physics:7.1f}")
 
 
 def main() -> None:
