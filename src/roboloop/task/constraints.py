@@ -1,72 +1,69 @@
-"""The constraint language: comparisons over named keypoints and joints, parsed and never executed.
+"""Constraints: comparisons over named keypoints and joints, parsed and never executed.
 
 `norm(xy(object.bottom - target.inside)) < 0.02` holds where the bottom of whatever plays the role
 `object` is horizontally within 2 cm of the inside of the `target`. Names are `role.keypoint` (a
-point, m) and `role.joint` inside `joint(...)` (m or rad). Functions: `norm dot xy z abs min max
-joint`. One comparison (`<` or `>`) a constraint.
+point, m) and `role.joint` inside `joint(...)` (m or rad). One comparison (`<` or `>`) a constraint.
+What may be written: `language.py`; how it is evaluated: `expression.py`.
 """
 
 import ast
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from roboloop.errors import RoboloopError
+from roboloop.task.explain import sentence, unit_name
+from roboloop.task.expression import Node, Program, Unit, Values, joint, make, point
+from roboloop.task.language import ALLOWED, Refused, Scope, expression, read_ast
 
-Array = np.ndarray | np.floating
-"""Numbers or points; numpy turns arrays without axes into scalars."""
-
-_FUNCTIONS: dict[str, tuple[int, Callable[..., Array]]] = {
-    "norm": (1, lambda v: np.linalg.norm(v, axis=-1)),
-    "dot": (2, lambda a, b: np.sum(a * b, axis=-1)),
-    "xy": (1, lambda v: v[..., :2]),
-    "z": (1, lambda v: v[..., 2]),
-    "abs": (1, np.abs),
-    "min": (2, np.minimum),
-    "max": (2, np.maximum),
-}
-_OPERATORS: dict[type, Callable[[Array, Array], Array]] = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-    ast.Div: np.divide,
-}
+TOLERANCES: dict[Unit, float] = {(1, 0): 1e-3, (0, 1): 1e-2, (0, 0): 1e-3}
+"""Violation that counts as none, by unit: 1 mm, 0.6 degrees, a thousandth of a share."""
+OTHER_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True)
-class Values:
-    """Where the names of a constraint get their values; leading axes are batch axes."""
-
-    points: Mapping[str, Float[np.ndarray, "*B 3"]]
-    """`role.keypoint` -> position in the world, m."""
-    joints: Mapping[str, Float[np.ndarray, "*B"]]
-    """`role.joint` -> m or rad."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constraint:
-    """A parsed comparison; it holds where `violation` is at most 0."""
+    """It holds where its expression is at most zero."""
 
     text: str
-    _tree: ast.Compare
+    node: Node
+    """By how much it fails; below zero it is met, with this much to spare."""
+    holding: int | None = None
+    """The keypoint whose object has to be in the hand, of a constraint that says only that."""
+
+    @cached_property
+    def program(self) -> Program:
+        """The expression, ready for evaluation."""
+        return Program([self.node])
+
+    @property
+    def unit(self) -> str:
+        """Unit of the violation: `m`, `rad`, `1`, products of them, or `mixed`."""
+        return unit_name(self.node.unit)
+
+    @property
+    def tolerance(self) -> float:
+        """Violation that still counts as met, in the constraint's unit."""
+        return TOLERANCES.get(self.node.unit, OTHER_TOLERANCE)
+
+    @property
+    def sentence(self) -> str:
+        """What it asks for, in words."""
+        return sentence(self.node, self.holding)
 
     def violation(self, values: Values) -> Float[np.ndarray, "*B"]:
-        """By how much the comparison fails, in the units of its sides; negative is slack."""
-        left = _evaluate(self._tree.left, values)
-        right = _evaluate(self._tree.comparators[0], values)
-        return np.asarray(left - right if isinstance(self._tree.ops[0], ast.Lt) else right - left)
+        """By how much the comparison fails, in `unit`; negative is slack.
+
+        Raises:
+            RoboloopError: `values` lacks a name.
+        """
+        return np.asarray(self.program.evaluate(values)[0])
 
     def names(self) -> tuple[set[str], set[str]]:
         """The `role.keypoint` and the `role.joint` names that it reads."""
-        joints = {
-            ast.unparse(n.args[0])
-            for n in ast.walk(self._tree)
-            if isinstance(n, ast.Call) and ast.unparse(n.func) == "joint"
-        }
-        every = {ast.unparse(n) for n in ast.walk(self._tree) if isinstance(n, ast.Attribute)}
-        return every - joints, joints
+        return self.program.names()
 
 
 def parse(text: str) -> Constraint:
@@ -75,65 +72,31 @@ def parse(text: str) -> Constraint:
     Raises:
         RoboloopError: Anything outside the language, with its column.
     """
+    what = f"constraint `{text if len(text) < 100 else text[:97] + '...'}`"
+    body = read_ast(text, what).body
     try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError) as error:
-        raise RoboloopError(f"constraint `{text}` does not parse: {error}") from None
-    if not (
-        isinstance(tree, ast.Compare)
-        and len(tree.ops) == 1
-        and isinstance(tree.ops[0], (ast.Lt, ast.Gt))
-    ):
-        raise RoboloopError(f"constraint `{text}` is not one comparison with `<` or `>`")
-    for side in (tree.left, tree.comparators[0]):
-        _check(side, text)
-    return Constraint(text, tree)
+        match body:
+            case [ast.Expr(ast.Compare(a, [ast.Lt() | ast.Gt() as than], [b]) as whole)]:
+                scope = Scope({}, point, {"joint": _joint})
+                left, right = expression(a, scope), expression(b, scope)
+                if isinstance(than, ast.Gt):
+                    left, right = right, left
+                return Constraint(text, _difference(whole, left, right))
+    except Refused as error:
+        raise RoboloopError(f"{what}: {error.why}, at column {error.column}", ALLOWED) from None
+    except RecursionError:
+        raise RoboloopError(f"{what} is nested too deep") from None
+    raise RoboloopError(f"{what} is not one comparison with `<` or `>`")
 
 
-def _check(node: ast.expr, text: str) -> None:
-    match node:
-        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            return
-        case ast.Attribute(value=ast.Name()):
-            return
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _check(operand, text)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            _check(left, text)
-            return _check(right, text)
-        case ast.Call(func=ast.Name(id="joint"), args=[ast.Attribute(value=ast.Name())]):
-            return
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if (
-            name in _FUNCTIONS and len(args) == _FUNCTIONS[name][0]
-        ):
-            for arg in args:
-                _check(arg, text)
-            return
-    raise RoboloopError(
-        f"constraint `{text}`: `{ast.unparse(node)}` at column {node.col_offset + 1} "
-        "is not allowed",
-        f"allowed: role.keypoint, joint(role.joint), numbers, + - * /, {', '.join(_FUNCTIONS)}",
-    )
+def _difference(where: ast.AST, a: Node, b: Node) -> Node:
+    if a.size or b.size:
+        raise Refused(where, "points are compared; compare numbers, such as `z(...)`")
+    return make("sub", a, b)
 
 
-def _evaluate(node: ast.expr, values: Values) -> Array:
-    match node:
-        case ast.Constant(value=value):
-            return np.asarray(value, float)
-        case ast.Attribute():
-            return _lookup(values.points, ast.unparse(node), "keypoint")
-        case ast.UnaryOp(operand=operand):
-            return -_evaluate(operand, values)
-        case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_evaluate(left, values), _evaluate(right, values))
-        case ast.Call(func=ast.Name(id="joint"), args=args):
-            return _lookup(values.joints, ast.unparse(args[0]), "joint")
-        case ast.Call(func=ast.Name(id=name), args=args):
-            return _FUNCTIONS[name][1](*(_evaluate(arg, values) for arg in args))
-    raise AssertionError(f"parse let {ast.dump(node)} through")
-
-
-def _lookup(table: Mapping[str, Array], name: str, kind: str) -> Array:
-    if name not in table:
-        raise RoboloopError(f"no {kind} `{name}`", f"known: {', '.join(sorted(table))}")
-    return table[name]
+def _joint(call: ast.AST, *args: ast.expr) -> Node:
+    match args:
+        case [ast.Attribute(value=ast.Name()) as name]:
+            return joint(ast.unparse(name))
+    raise Refused(call, "`joint` takes one `role.joint`")
