@@ -66,7 +66,7 @@ def read_chain(model: mujoco.MjModel, joints: tuple[str, ...], site: str) -> Cha
     for body in path:
         T = T @ _transform(model.body_pos[body], model.body_quat[body])
         if body in joint_of:
-            M.append(T @ _rodrigues_terms(joint_of[body].axis))
+            M.append(T @ rodrigues_terms(joint_of[body].axis))
             axes.append(joint_of[body].axis.copy())
             T = np.eye(4)
     T_last_eef = T @ _transform(model.site(site).pos, model.site(site).quat)
@@ -78,7 +78,8 @@ def _transform(p: Float[np.ndarray, "3"], quat: Float[np.ndarray, "4"]) -> np.nd
     return pose.from_parts(p, pose.quat_to_matrix(quat))
 
 
-def _rodrigues_terms(axis: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 4 4"]:
+def rodrigues_terms(axis: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 4 4"]:
+    """The three matrices of a hinge about `axis`; see `Chain`."""
     x, y, z = axis
     K = np.zeros((4, 4))
     K[:3, :3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]]
@@ -171,16 +172,26 @@ def _descend(
     return result
 
 
+def hand_jacobian(
+    chain: Chain, q: Float[np.ndarray, "B n"]
+) -> tuple[Float[np.ndarray, "B 4 4"], Float[np.ndarray, "B 6 n"]]:
+    """Poses of the end effector and how joints change them (m, then rad), in the base frame."""
+    *frames, T_eef = joint_frames(chain, q)
+    T = np.stack(frames, 1)
+    axes = (T[..., :3, :3] @ chain.axis[..., None])[..., 0]
+    arms = T_eef[:, None, :3, 3] - T[..., :3, 3]
+    x, y, z = np.moveaxis(axes, -1, 0)
+    a, b, c = np.moveaxis(arms, -1, 0)
+    return T_eef, np.stack([y * c - z * b, z * a - x * c, x * b - y * a, x, y, z], 1)
+
+
 def _error_and_jacobian(
     chain: Chain, T_target: Float[np.ndarray, "B 4 4"], q: Float[np.ndarray, "B n"]
 ) -> tuple[Float[np.ndarray, "B 6"], Float[np.ndarray, "B 6 n"]]:
     """What is missing to the target (m, then rad) and how joints change it, in the eef frame."""
-    *frames, T_eef = joint_frames(chain, q)
-    T = np.stack(frames, 1)
+    T_eef, J = hand_jacobian(chain, q)
     R_eef_base = np.swapaxes(T_eef[:, :3, :3], 1, 2)
-    axes = np.einsum("bnij,nj->bni", T[..., :3, :3], chain.axis)
-    arms = T_eef[:, None, :3, 3] - T[..., :3, 3]
-    J = np.concatenate([np.cross(axes, arms) @ T_eef[:, :3, :3], axes @ T_eef[:, :3, :3]], -1)
     p = (R_eef_base @ (T_target[:, :3, 3] - T_eef[:, :3, 3])[..., None])[..., 0]
     turn = pose.matrix_to_rotvec(R_eef_base @ T_target[:, :3, :3])
-    return np.concatenate([p, turn], 1), np.swapaxes(J, 1, 2)
+    J = np.concatenate([R_eef_base @ J[:, :3], R_eef_base @ J[:, 3:]], 1)
+    return np.concatenate([p, turn], 1), J
