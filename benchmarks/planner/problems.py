@@ -6,14 +6,12 @@ are the functions in the `.txt` files beside this one; keypoints are `k0`, `k1`,
 
 import json
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from roboloop import pose
-from roboloop.demo.shapes import Shapes
-from roboloop.demo.subgoal import Reach
+from roboloop.demo.solve import KINDS, Reach, Shapes
 from roboloop.kinematics import Chain, rodrigues_terms
 from roboloop.task.constraints import Constraint
 from roboloop.task.expression import Values
@@ -44,21 +42,15 @@ class Problem:
     T_world_goal: np.ndarray
     surface: np.ndarray
     """Many points on the hand and what it holds, in its frame: penetration is judged on them."""
-    bounds: np.ndarray
-    """Corners of the workspace."""
-
-    @cached_property
-    def T_start(self) -> np.ndarray:
-        return self.reach.T_now
 
     def warm(self) -> "Problem":
         """The problem one control tick later."""
-        T = pose.interpolate(self.T_start, self.T_world_goal, np.array([ADVANCE]))[0]
+        T = pose.interpolate(self.reach.T_start, self.T_world_goal, np.array([ADVANCE]))[0]
         moved = {k: p + SHIFT for k, p in self.reach.values.points.items()}
-        reach = replace(self.reach, values=Values(moved, {}), q=self.reach.q)
+        reach = replace(self.reach, values=Values(moved, {}), T_start=T)
         goal = self.T_world_goal.copy()
         goal[:3, 3] += SHIFT
-        return replace(self, reach=replace(reach, T_from=T), T_world_goal=goal)
+        return replace(self, reach=reach, T_world_goal=goal)
 
 
 def load() -> list[Problem]:
@@ -104,7 +96,9 @@ def _problem(stage: dict, data: dict, chain: Chain) -> Problem:
     T_start = matrix(stage["start_pose"])
     T_eef_world = pose.inverse(T_start)
     points = {f"k{i}": np.array(p) for i, p in enumerate(stage["keypoints"])}
-    held = {f"k{i}": pose.transform(T_eef_world, points[f"k{i}"]) for i in stage["movable_keypoints"]}
+    held = {
+        f"k{i}": pose.transform(T_eef_world, points[f"k{i}"]) for i in stage["movable_keypoints"]
+    }
     rng = np.random.default_rng(0)
     boxes = data["hand_boxes_in_ee_frame"]
     hand = np.concatenate([_surface(box, N_SURFACE, rng) for box in boxes])
@@ -117,6 +111,7 @@ def _problem(stage: dict, data: dict, chain: Chain) -> Problem:
     reach = Reach(
         chain,
         pose.from_parts(base, np.eye(3)),
+        T_start,
         np.array(stage["q_start"]),
         np.array(data["robot"]["reset_q"]),
         {**held, "robot.eef": np.zeros(3)},
@@ -124,19 +119,19 @@ def _problem(stage: dict, data: dict, chain: Chain) -> Problem:
         full[_spread(full, N_POINTS)],
         _shapes(stage["obstacles"]),
         np.array([1.0, 0, 0]),
+        np.array([data["bounds_min"], data["bounds_max"]]),
     )
-    bounds = np.array([data["bounds_min"], data["bounds_max"]])
     goal = matrix(stage["path_goal_pose"])
     return Problem(
         stage["name"], reach, constraints.subgoal, constraints.path, stage["is_grasp_stage"], goal,
-        full, bounds,
+        full,
     )  # fmt: skip
 
 
 def _shapes(obstacles: list[dict]) -> Shapes:
     kinds, Ts, sizes = [], [], []
     for o in obstacles:
-        kinds.append(o["type"])
+        kinds.append(KINDS[o["type"]])
         if o["type"] == "capsule":
             a, b = np.array(o["a"]), np.array(o["b"])
             z = (b - a) / np.linalg.norm(b - a)
@@ -148,7 +143,7 @@ def _shapes(obstacles: list[dict]) -> Shapes:
             Ts.append(pose.from_parts(np.array(o["center"]), np.eye(3)))
             is_box = o["type"] == "box"
             sizes.append(o["half"] if is_box else [o["radius"], o["half_height"], 0])
-    return Shapes(tuple(kinds), np.array(Ts), np.array(sizes, float))
+    return Shapes(np.array(kinds), np.array(Ts), np.array(sizes, float))
 
 
 def _surface(shape: dict, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -10,7 +10,6 @@ from problems import Problem
 from scipy.interpolate import RegularGridInterpolator
 
 from roboloop import pose
-from roboloop.demo.subgoal import moving_points
 from roboloop.kinematics import hand_jacobian
 from roboloop.task.constraints import Constraint
 
@@ -25,7 +24,7 @@ class Scorer:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        low, high = problem.bounds
+        low, high = problem.reach.workspace
         axes = [np.linspace(a, b, n) for a, b, n in zip(low, high, _cells(low, high), strict=True)]
         nodes = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
         inside = -problem.reach.shapes.distance(nodes)
@@ -41,8 +40,8 @@ class Scorer:
         off = np.linalg.norm(q[:-1] - reach.rest[:-1]) if reached else 3.0
         terms = {
             "collision": 0.8 * self._close(T, 0.10),
-            "way": np.linalg.norm(T[:3, 3] - problem.T_start[:3, 3])
-            + 1.5 * _angle(problem.T_start, T),
+            "way": np.linalg.norm(T[:3, 3] - problem.reach.T_start[:3, 3])
+            + 1.5 * _angle(problem.reach.T_start, T),
             "reach": 20.0 * n_descents / N_DESCENTS,
             "posture": 0.2 * min(off, 3.0),
             "downwards": 10.0 * (1 + T[2, 0]) if problem.is_grasp else 0.0,
@@ -60,7 +59,7 @@ class Scorer:
     def path(self, waypoints: list[np.ndarray]) -> dict:
         """Score waypoints between start and goal as the answer to the path problem."""
         problem = self.problem
-        Ts = [problem.T_start, *waypoints, problem.T_world_goal]
+        Ts = [problem.reach.T_start, *waypoints, problem.T_world_goal]
         dense = np.concatenate([_samples(a, b) for a, b in zip(Ts, Ts[1:], strict=False)])
         inner = dense[1:-1]
         steps = np.linalg.norm(np.diff(dense[:, :3, 3], axis=0), axis=1).sum()
@@ -83,13 +82,13 @@ class Scorer:
 
     def violation(self, T: np.ndarray, constraints: tuple[Constraint, ...]) -> np.ndarray:
         """By how much constraints fail with the hand at a pose."""
-        values, _ = moving_points(self.problem.reach, T, np.zeros((6, 1)))
+        values = self.problem.reach.values_at(T)
         return np.array([max(0.0, float(c.violation(values))) for c in constraints])
 
     def penetration(self, T: np.ndarray) -> float:
         """How deep any point of the hand or what it holds is in an obstacle, m; negative: free."""
         p = pose.transform(T, self.problem.surface)
-        low, high = self.problem.bounds
+        low, high = self.problem.reach.workspace
         p = p[((p >= low) & (p <= high)).all(1)]
         return float(self._depth(p).max()) if len(p) else -np.inf
 

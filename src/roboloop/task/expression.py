@@ -1,25 +1,21 @@
 """Expressions over points and joints as a graph: evaluated in batches, with exact derivatives.
 
-A node is data. Nothing here comes from `eval`; the cost of an evaluation is bounded by the number
-of nodes, and every number that comes out is finite. Derivatives are carried forward through the
-graph (dual numbers): the caller says how points and joints change with its variables and gets how
+A node is data. The cost of an evaluation is bounded by the number of nodes, and every number that
+comes out is finite. The caller says how points and joints change with its variables and gets how
 the expressions change with them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from roboloop.errors import RoboloopError
+from roboloop.task import tape
+from roboloop.task.tape import Tape, run_batch
 
-TINY = 1e-9
-"""Lengths and divisors below this are taken as this."""
-HUGE = 1e12
-"""What a number that is not finite is replaced by."""
 NUMBER = None
 """The unit of a bare number: it takes that of what it is compared with."""
 MIXED = "mixed"
@@ -64,11 +60,6 @@ class Tangents:
     joints: Mapping[str, Float[np.ndarray, "*B D"]]
 
 
-Dual = tuple[Any, Any]
-"""A value and its derivatives along a last axis, or None where it does not change. Arrays; numpy
-turns those without axes into scalars."""
-
-
 def constant(value: ArrayLike) -> Node:
     """A number or a vector of numbers."""
     numbers = np.asarray(value, float)
@@ -108,27 +99,33 @@ class Program:
     """Several expressions evaluated together; what they share is computed once."""
 
     def __init__(self, roots: Sequence[Node]) -> None:
-        self.roots = tuple(roots)
-        self._tape: list[tuple[Node, tuple[int, ...]]] = []
+        ops: list[tuple[Node, tuple[int, ...]]] = []
         places: dict[Node, int] = {}
         known: dict[tuple, int] = {}
+        self.points: dict[str, int] = {}
+        """Names of the points it reads -> their places among those given to the tape."""
+        self.joints: dict[str, int] = {}
         for root in roots:
             for node in _ordered(root, places):
                 args = tuple(places[a] for a in node.args)
+                if node.op in ("point", "joint"):
+                    table = self.points if node.op == "point" else self.joints
+                    args = (table.setdefault(str(node.item), len(table)),)
                 key = (node.op, args, node.item, node.size)
                 if key not in known:
-                    known[key] = len(self._tape)
-                    self._tape.append((node, args))
+                    known[key] = len(ops)
+                    ops.append((node, args))
                 places[node] = known[key]
-        self._roots = [places[root] for root in roots]
+        self.tape = _pack(ops)
+        self.roots = np.array([places[root] for root in roots], int)
+        self._sizes = [root.size for root in roots]
 
     def __len__(self) -> int:
-        return len(self._tape)
+        return len(self.tape.code)
 
     def names(self) -> tuple[set[str], set[str]]:
         """The points and the joints that it reads."""
-        leaves = [(n.op, str(n.item)) for n, _ in self._tape if n.op in ("point", "joint")]
-        return {i for op, i in leaves if op == "point"}, {i for op, i in leaves if op == "joint"}
+        return set(self.points), set(self.joints)
 
     def evaluate(self, values: Values) -> list[Float[np.ndarray, "*B"]]:
         """Evaluate every root: numbers as `(*B)`, vectors as `(*B, size)`.
@@ -136,38 +133,65 @@ class Program:
         Raises:
             RoboloopError: A name has no value.
         """
-        return [np.asarray(v) for v, _ in self.differentiate(values, Tangents({}, {}))]
+        return [value for value, _ in self.differentiate(values, Tangents({}, {}), 0)]
 
-    def differentiate(self, values: Values, tangents: Tangents) -> list[Dual]:
+    def differentiate(
+        self, values: Values, tangents: Tangents, n: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Evaluate every root and its derivatives `(*B, D)`, `(*B, size, D)` for vectors.
 
         The derivative of what has none at a value (a length of zero) is zero there.
 
+        Args:
+            values: The names' values.
+            tangents: How they change with D variables.
+            n: D.
+
         Raises:
             RoboloopError: A name has no value.
         """
-        done: list[Dual] = []
-        with np.errstate(all="ignore"):
-            for node, args in self._tape:
-                rule = OPERATIONS.get(node.op)
-                if node.op == "constant":
-                    value = np.asarray(node.item, float)
-                    done.append((value if node.size else value[0], None))
-                elif node.op == "point":
-                    name = str(node.item)
-                    done.append(
-                        (_lookup(values.points, name, "keypoint"), tangents.points.get(name))
-                    )
-                elif node.op == "joint":
-                    name = str(node.item)
-                    done.append((_lookup(values.joints, name, "joint"), tangents.joints.get(name)))
-                elif rule:
-                    operands = [
-                        _lift(done[i]) if node.size and rule.elementwise and not a.size else done[i]
-                        for i, a in zip(args, node.args, strict=True)
-                    ]
-                    done.append(rule.function(node.item, *operands))
-            return [_finite(done[i]) for i in self._roots]
+        points = [_lookup(values.points, name, "keypoint") for name in self.points]
+        joints = [_lookup(values.joints, name, "joint") for name in self.joints]
+        d_points = [tangents.points.get(name, np.zeros((3, n))) for name in self.points]
+        d_joints = [tangents.joints.get(name, np.zeros(n)) for name in self.joints]
+        shape = np.broadcast_shapes(
+            *(p.shape[:-1] for p in points), *(j.shape for j in joints),
+            *(d.shape[:-2] for d in d_points), *(d.shape[:-1] for d in d_joints),
+        )  # fmt: skip
+        found, slopes = run_batch(
+            self.tape,
+            self.roots,
+            _rows(points, shape, (3,)),
+            _rows(d_points, shape, (3, n)),
+            _rows(joints, shape, ()),
+            _rows(d_joints, shape, (n,)),
+        )
+        found = found.reshape(*shape, len(self.roots), 3)
+        slopes = slopes.reshape(*shape, len(self.roots), 3, n)
+        parts = [slice(size) if size else 0 for size in self._sizes]
+        return [(found[..., i, p], slopes[..., i, p, :]) for i, p in enumerate(parts)]
+
+
+def _pack(ops: list[tuple[Node, tuple[int, ...]]]) -> Tape:
+    """Write operations as arrays."""
+    code = np.array([CODES[node.op] for node, _ in ops], int)
+    args, number = np.full((len(ops), 3), -1), np.zeros((len(ops), 3))
+    for i, (node, places) in enumerate(ops):
+        args[i, : len(places)] = places
+        if node.item and not isinstance(node.item, str):
+            number[i, : len(node.item)] = node.item
+    return Tape(code, args, np.array([node.size for node, _ in ops], int), number)
+
+
+def _rows(items: list[np.ndarray], shape: tuple[int, ...], each: tuple[int, ...]) -> np.ndarray:
+    """Stack items that broadcast to a batch: one row a batch entry."""
+    n_rows = int(np.prod(shape))
+    if not items:
+        return np.zeros((n_rows, 0, *each))
+    full = [np.broadcast_to(item, (*shape, *each)) for item in items]
+    return np.ascontiguousarray(np.stack(full, len(shape)), float).reshape(
+        n_rows, len(items), *each
+    )
 
 
 def _ordered(root: Node, known: Mapping[Node, int]) -> list[Node]:
@@ -192,131 +216,15 @@ def _lookup(table: Mapping[str, np.ndarray], name: str, kind: str) -> np.ndarray
     return np.asarray(table[name])
 
 
-def _finite(dual: Dual) -> Dual:
-    value, tangent = dual
-    value = np.nan_to_num(value, nan=HUGE, posinf=HUGE, neginf=-HUGE)
-    if tangent is not None:
-        tangent = np.nan_to_num(tangent, nan=0.0, posinf=0.0, neginf=0.0)
-    return value, tangent
-
-
-# Operations on duals.
-
-
-def _lift(a: Dual) -> Dual:
-    """Give a number that meets a vector the vector's axis."""
-    return a[0][..., None], None if a[1] is None else a[1][..., None, :]
-
-
-def _chain(*terms: tuple[np.ndarray | float, np.ndarray | None]) -> np.ndarray | None:
-    """Sum factor x tangent over the arguments that change."""
-    moving = [np.asarray(factor)[..., None] * t for factor, t in terms if t is not None]
-    return sum(moving[1:], moving[0]) if moving else None
-
-
-def _add(item: Item, a: Dual, b: Dual) -> Dual:
-    return a[0] + b[0], _chain((1.0, a[1]), (1.0, b[1]))
-
-
-def _sub(item: Item, a: Dual, b: Dual) -> Dual:
-    return a[0] - b[0], _chain((1.0, a[1]), (-1.0, b[1]))
-
-
-def _mul(item: Item, a: Dual, b: Dual) -> Dual:
-    return a[0] * b[0], _chain((b[0], a[1]), (a[0], b[1]))
-
-
-def _div(item: Item, a: Dual, b: Dual) -> Dual:
-    by = np.where(np.abs(b[0]) < TINY, np.copysign(TINY, b[0]), b[0])
-    value = a[0] / by
-    return value, _chain((1 / by, a[1]), (-value / by, b[1]))
-
-
-def _choose(keep: np.ndarray | np.bool_, a: Dual, b: Dual) -> Dual:
-    tangent = _chain((np.where(keep, 1.0, 0.0), a[1]), (np.where(keep, 0.0, 1.0), b[1]))
-    return np.where(keep, a[0], b[0]), tangent
-
-
-def _min(item: Item, a: Dual, b: Dual) -> Dual:
-    return _choose(a[0] <= b[0], a, b)
-
-
-def _max(item: Item, a: Dual, b: Dual) -> Dual:
-    return _choose(a[0] >= b[0], a, b)
-
-
-def _abs(item: Item, a: Dual) -> Dual:
-    return np.abs(a[0]), _chain((np.sign(a[0]), a[1]))
-
-
-def _neg(item: Item, a: Dual) -> Dual:
-    return -a[0], _chain((-1.0, a[1]))
-
-
-def _power(item: Item, a: Dual) -> Dual:
-    n = float(item[0])
-    base = np.maximum(a[0], 0.0) if n % 1 else a[0]
-    slope = n * np.maximum(base, TINY) ** (n - 1) if n % 1 else n * base ** max(n - 1, 0)
-    return base**n, _chain((slope, a[1]))
-
-
-def _sin(item: Item, a: Dual) -> Dual:
-    return np.sin(a[0]), _chain((np.cos(a[0]), a[1]))
-
-
-def _cos(item: Item, a: Dual) -> Dual:
-    return np.cos(a[0]), _chain((-np.sin(a[0]), a[1]))
-
-
-def _arccos(item: Item, a: Dual) -> Dual:
-    value = np.clip(a[0], -1.0, 1.0)
-    return np.arccos(value), _chain((-1 / np.sqrt(np.maximum(1 - value**2, TINY)), a[1]))
-
-
-def _dot(item: Item, a: Dual, b: Dual) -> Dual:
-    value, tangent = _mul(item, a, b)
-    return value.sum(-1), None if tangent is None else tangent.sum(-2)
-
-
-def _norm(item: Item, a: Dual) -> Dual:
-    length = np.sqrt((a[0] ** 2).sum(-1))
-    way = a[0] / np.maximum(length, TINY)[..., None]
-    return length, None if a[1] is None else (way[..., None] * a[1]).sum(-2)
-
-
-def _cross(item: Item, a: Dual, b: Dual) -> Dual:
-    parts = []
-    for i, j in ((1, 2), (2, 0), (0, 1)):
-        p, q, r, s = (_pick((k,), d) for d, k in ((a, i), (b, j), (a, j), (b, i)))
-        parts.append(_sub(item, _mul(item, p, q), _mul(item, r, s)))
-    return _vector(item, *parts)
-
-
-def _pick(item: Item, a: Dual) -> Dual:
-    chosen = [int(i) for i in item]
-    index = chosen if len(chosen) > 1 else chosen[0]
-    return a[0][..., index], None if a[1] is None else a[1][..., index, :]
-
-
-def _vector(item: Item, *parts: Dual) -> Dual:
-    value = np.stack(np.broadcast_arrays(*(v for v, _ in parts)), -1)
-    like = next((t for _, t in parts if t is not None), None)
-    if like is None:
-        return value, None
-    filled = [np.zeros_like(like) if t is None else t for _, t in parts]
-    return value, np.stack(np.broadcast_arrays(*filled), -2)
-
-
 # What operations do to sizes and units.
 
 
 @dataclass(frozen=True)
 class _Operation:
-    function: Callable[..., Dual]
+    code: int
+    """What the tape does."""
     size: Callable[[tuple[int, ...], Item], int | None]
     unit: Callable[[tuple[Unit, ...], Item], Unit]
-    elementwise: bool = False
-    """Whether a number may stand beside a vector."""
 
 
 def _same(units: tuple[Unit, ...], item: Item) -> Unit:
@@ -379,21 +287,23 @@ def _angle(units: tuple[Unit, ...], item: Item) -> Unit:
 
 
 OPERATIONS: dict[str, _Operation] = {
-    "add": _Operation(_add, _broadcast, _same, True),
-    "sub": _Operation(_sub, _broadcast, _same, True),
-    "mul": _Operation(_mul, _broadcast, _times(1), True),
-    "div": _Operation(_div, _broadcast, _times(-1), True),
-    "min": _Operation(_min, _broadcast, _same, True),
-    "max": _Operation(_max, _broadcast, _same, True),
-    "neg": _Operation(_neg, _broadcast, _same),
-    "abs": _Operation(_abs, _broadcast, _same),
-    "power": _Operation(_power, _broadcast, _to_power),
-    "sin": _Operation(_sin, _number_of(0, 0), _plain),
-    "cos": _Operation(_cos, _number_of(0, 0), _plain),
-    "arccos": _Operation(_arccos, _number_of(0, 0), _angle),
-    "dot": _Operation(_dot, _number_of(0, 2, 3), _times(1)),
-    "cross": _Operation(_cross, _number_of(3, 3), _times(1)),
-    "norm": _Operation(_norm, _number_of(0, 2, 3), _same),
-    "pick": _Operation(_pick, _picked, _same),
-    "vector": _Operation(_vector, _stacked, _same),
+    "add": _Operation(tape.ADD, _broadcast, _same),
+    "sub": _Operation(tape.SUB, _broadcast, _same),
+    "mul": _Operation(tape.MUL, _broadcast, _times(1)),
+    "div": _Operation(tape.DIV, _broadcast, _times(-1)),
+    "min": _Operation(tape.MIN, _broadcast, _same),
+    "max": _Operation(tape.MAX, _broadcast, _same),
+    "neg": _Operation(tape.NEG, _broadcast, _same),
+    "abs": _Operation(tape.ABS, _broadcast, _same),
+    "power": _Operation(tape.POWER, _broadcast, _to_power),
+    "sin": _Operation(tape.SIN, _number_of(0, 0), _plain),
+    "cos": _Operation(tape.COS, _number_of(0, 0), _plain),
+    "arccos": _Operation(tape.ARCCOS, _number_of(0, 0), _angle),
+    "dot": _Operation(tape.DOT, _number_of(0, 2, 3), _times(1)),
+    "cross": _Operation(tape.CROSS, _number_of(3, 3), _times(1)),
+    "norm": _Operation(tape.NORM, _number_of(0, 2, 3), _same),
+    "pick": _Operation(tape.PICK, _picked, _same),
+    "vector": _Operation(tape.VECTOR, _stacked, _same),
 }
+_LEAVES = {"constant": tape.CONSTANT, "point": tape.POINT, "joint": tape.JOINT}
+CODES = _LEAVES | {name: operation.code for name, operation in OPERATIONS.items()}
