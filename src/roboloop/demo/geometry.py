@@ -3,7 +3,8 @@
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
+
+from roboloop.compiled import entry, inner
 
 BOX, CAPSULE, CYLINDER = 0, 1, 2
 FAR = 1e3
@@ -11,7 +12,7 @@ FAR = 1e3
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def hand_jacobian(M, axis, T_last, T_world_base, q, T, J):
     """Pose of the hand (4, 4) and how n joints change it (6, n), in the world, in place.
 
@@ -40,7 +41,7 @@ def hand_jacobian(M, axis, T_last, T_world_base, q, T, J):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def affine(A, B):
     """A @ B, of poses."""
     out = np.empty((4, 4))
@@ -54,7 +55,28 @@ def affine(A, B):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
+def product(A, B):
+    """A @ B, 3x3."""
+    out = np.empty((3, 3))
+    for r in range(3):
+        for c in range(3):
+            out[r, c] = A[r, 0] * B[0, c] + A[r, 1] * B[1, c] + A[r, 2] * B[2, c]
+    return out
+
+
+@no_type_check
+@inner
+def times(A, v):
+    """A @ v, of the first three rows and columns of A."""
+    out = np.empty(3)
+    for r in range(3):
+        out[r] = A[r, 0] * v[0] + A[r, 1] * v[1] + A[r, 2] * v[2]
+    return out
+
+
+@no_type_check
+@inner
 def log(R):
     """Rotation vector of a rotation matrix, norm at most pi."""
     w = np.empty(3)
@@ -78,7 +100,7 @@ def log(R):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def exp(w):
     """Rotation matrix of a rotation vector."""
     angle2 = w[0] ** 2 + w[1] ** 2 + w[2] ** 2
@@ -91,7 +113,7 @@ def exp(w):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def right_jacobian(w):
     """How `exp(w)` turns, in its own frame, as `w` changes.
 
@@ -107,7 +129,7 @@ def right_jacobian(w):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def inverse_right_jacobian(w):
     """Inverse of `right_jacobian`; see there, eq. 144."""
     angle2 = w[0] ** 2 + w[1] ** 2 + w[2] ** 2
@@ -121,7 +143,7 @@ def inverse_right_jacobian(w):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _series(w, a, b):
     """1 + a K + b K K, with K the cross product with w."""
     x, y, z = w
@@ -136,43 +158,59 @@ def _series(w, a, b):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
-def nearest(kinds, Ts, sizes, x, y, z, limit):
-    """Signed distance (m, negative inside) to the nearest shape and its gradient.
+@inner
+def approach(kind, T_world_shape, a, b, c, R, p, body, best, way):
+    """Lower the distances of points on a body to the shapes seen so far, in place.
 
-    Shapes farther than `limit` may be left out: what comes back is then at least `limit`. Sizes are
-    half extents of a box; radius and half length of a capsule (0 makes a sphere) and of a cylinder.
+    Sizes are half extents of a box; radius and half length of a capsule (0 makes a sphere) and of a
+    cylinder.
+
+    Args:
+        kind: What shape.
+        T_world_shape: Its pose.
+        a: Its first size.
+        b: Its second.
+        c: Its third.
+        R: How the body is turned in the world.
+        p: Where the body is.
+        body: (P, 3) points in its frame.
+        best: (P,) signed distances; nothing farther than these is looked at.
+        way: (P, 3) their gradients in the world.
     """
-    best, wx, wy, wz = limit, 0.0, 0.0, 0.0
-    for m in range(len(kinds)):
-        T, size = Ts[m], sizes[m]
-        dx, dy, dz = x - T[0, 3], y - T[1, 3], z - T[2, 3]
-        px = T[0, 0] * dx + T[1, 0] * dy + T[2, 0] * dz
-        py = T[0, 1] * dx + T[1, 1] * dy + T[2, 1] * dz
-        pz = T[0, 2] * dx + T[1, 2] * dy + T[2, 2] * dz
-        if kinds[m] == BOX:
-            d, gx, gy, gz = _box(px, py, pz, size[0], size[1], size[2], best)
-        elif kinds[m] == CAPSULE:
-            gz = pz - min(max(pz, -size[1]), size[1])
-            length = np.sqrt(px * px + py * py + gz * gz)
-            d = length - size[0]
+    Rs = T_world_shape[:3, :3]
+    rel = product(Rs.T, R)
+    dx, dy, dz = p[0] - T_world_shape[0, 3], p[1] - T_world_shape[1, 3], p[2] - T_world_shape[2, 3]
+    ox = Rs[0, 0] * dx + Rs[1, 0] * dy + Rs[2, 0] * dz
+    oy = Rs[0, 1] * dx + Rs[1, 1] * dy + Rs[2, 1] * dz
+    oz = Rs[0, 2] * dx + Rs[1, 2] * dy + Rs[2, 2] * dz
+    for i in range(len(body)):
+        u, v, w = body[i, 0], body[i, 1], body[i, 2]
+        x = rel[0, 0] * u + rel[0, 1] * v + rel[0, 2] * w + ox
+        y = rel[1, 0] * u + rel[1, 1] * v + rel[1, 2] * w + oy
+        z = rel[2, 0] * u + rel[2, 1] * v + rel[2, 2] * w + oz
+        limit = best[i]
+        if kind == BOX:
+            d, gx, gy, gz = _box(x, y, z, a, b, c, limit)
+        elif kind == CAPSULE:
+            gz = z - min(max(z, -b), b)
+            length = np.sqrt(x * x + y * y + gz * gz)
+            d = length - a
             scale = 1 / max(length, 1e-12)
-            gx, gy, gz = px * scale, py * scale, gz * scale
+            gx, gy, gz = x * scale, y * scale, gz * scale
         else:
-            radius = np.sqrt(px * px + py * py)
-            d, out, gz, _ = _box(radius, pz, 0.0, size[0], size[1], 1.0, best)
+            radius = np.sqrt(x * x + y * y)
+            d, out, gz, _ = _box(radius, z, 0.0, a, b, 1.0, limit)
             scale = out / max(radius, 1e-12)
-            gx, gy = px * scale, py * scale
-        if d < best:
-            best = d
-            wx = T[0, 0] * gx + T[0, 1] * gy + T[0, 2] * gz
-            wy = T[1, 0] * gx + T[1, 1] * gy + T[1, 2] * gz
-            wz = T[2, 0] * gx + T[2, 1] * gy + T[2, 2] * gz
-    return best, wx, wy, wz
+            gx, gy = x * scale, y * scale
+        if d < limit:
+            best[i] = d
+            way[i, 0] = Rs[0, 0] * gx + Rs[0, 1] * gy + Rs[0, 2] * gz
+            way[i, 1] = Rs[1, 0] * gx + Rs[1, 1] * gy + Rs[1, 2] * gz
+            way[i, 2] = Rs[2, 0] * gx + Rs[2, 1] * gy + Rs[2, 2] * gz
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _box(x, y, z, a, b, c, limit):
     """Signed distance to a box around the origin, and its gradient."""
     ox, oy, oz = abs(x) - a, abs(y) - b, abs(z) - c
@@ -192,10 +230,11 @@ def _box(x, y, z, a, b, c, limit):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@entry
 def distances(kinds, Ts, sizes, p):
-    """Signed distances of points (B, 3) to the nearest shape, at most `FAR`."""
-    out = np.empty(len(p))
-    for b in range(len(p)):
-        out[b] = nearest(kinds, Ts, sizes, p[b, 0], p[b, 1], p[b, 2], FAR)[0]
-    return out
+    """Signed distances (P,) of points (P, 3) to the nearest shape, and their gradients (P, 3)."""
+    best, way = np.full(len(p), FAR), np.zeros((len(p), 3))
+    for m in range(len(kinds)):
+        a, b, c = sizes[m, 0], sizes[m, 1], sizes[m, 2]
+        approach(kinds[m], Ts[m], a, b, c, np.eye(3), np.zeros(3), p, best, way)
+    return best, way

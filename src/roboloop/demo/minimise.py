@@ -7,12 +7,14 @@ Source: Nocedal and Wright, "Numerical Optimization", 2nd edition: augmented Lag
 17.4; damped BFGS, procedure 18.2; projection on bounds, section 16.7.
 """
 
-from typing import NamedTuple, no_type_check
+from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
-from numba import njit
+from jaxtyping import Bool, Float
 
-from roboloop.demo.terms import evaluate, n_constraints
+from roboloop.compiled import entry, inner
+from roboloop.demo.terms import Terms, evaluate, n_constraints
 
 PENALTY = (1e2, 1e6)
 """First and last weight of the squared violation, where the cost has 1."""
@@ -22,50 +24,51 @@ FIRST_STEP, LONGEST_STEP = 0.15, 0.6
 MET = 1e-7
 """A search ends when its violation is below this and its step below `STILL`."""
 STILL = 1e-6
+GAIN, NEAR = 1e-5, 1e-6
+"""It also ends when two steps gain less than this share each, and violations are below `NEAR`."""
 EXACT = 1e3
 """Weight of the violation when points are compared."""
 
 
-@no_type_check
-class Minimum(NamedTuple):
+@dataclass(frozen=True)
+class Minimum:
     """Where each start ended."""
 
-    x: np.ndarray
-    """(B, n)"""
-    cost: np.ndarray
-    """(B,)"""
-    violation: np.ndarray
-    """(B,) the largest of a constraint."""
+    x: Float[np.ndarray, "B n"]
+    cost: Float[np.ndarray, "B"]
+    violation: Float[np.ndarray, "B"]
+    """The largest of a constraint."""
     n_evaluations: int
 
 
-@no_type_check
-@njit(cache=True, error_model="numpy")
-def minimise(terms, is_bound, starts, low, high, n_iterations, penalty):
-    """Minimise from several starts within bounds; see the module.
+def minimise(
+    terms: Terms,
+    is_bound: Bool[np.ndarray, "m"],
+    starts: Float[np.ndarray, "B n"],
+    limits: Float[np.ndarray, "n 2"],
+    n_iterations: int,
+    penalty: tuple[float, float] = PENALTY,
+) -> Minimum:
+    """Minimise from several starts within limits; see the module.
 
     Args:
-        terms: The problem, see `evaluate`.
-        is_bound: (m,) whether a constraint asks for at most zero, rather than for zero.
-        starts: (B, n) where each search begins.
-        low: (n,) lower bounds.
-        high: (n,) upper bounds.
+        terms: The problem.
+        is_bound: Whether a constraint asks for at most zero, rather than for zero.
+        starts: Where each search begins.
+        limits: Lower and upper bounds.
         n_iterations: Evaluations of each start, at most.
         penalty: First and last weight of the squared violation.
     """
-    n_starts = len(starts)
-    x, cost, violation = starts.copy(), np.empty(n_starts), np.empty(n_starts)
-    n_evaluations = 0
-    for b in range(n_starts):
-        done = _search(terms, is_bound, x[b], low, high, n_iterations, penalty)
-        cost[b], violation[b] = done[0], done[1]
-        n_evaluations += done[2]
-    return Minimum(x, cost, violation, n_evaluations)
+    x = np.array(starts, float)
+    low, high = np.ascontiguousarray(limits.T)
+    ends = [search(terms, is_bound, row, low, high, n_iterations, *penalty) for row in x]
+    cost, violation, n_evaluations = zip(*ends, strict=True)
+    return Minimum(x, np.array(cost), np.array(violation), sum(n_evaluations))
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
-def _search(terms, is_bound, x, low, high, n_iterations, penalty):
+@entry
+def search(terms, is_bound, x, low, high, n_iterations, first_weight, last_weight):
     """Search from one start, in place."""
     n, m = len(x), n_constraints(terms)
     x[:] = np.minimum(np.maximum(x, low), high)
@@ -73,9 +76,9 @@ def _search(terms, is_bound, x, low, high, n_iterations, penalty):
     g2, c2, J2 = np.empty(n), np.empty(m), np.empty((m, n))
     cost = evaluate(terms, x, g, c, J)
     n_evaluations = 1
-    multiplier, weight = np.zeros(m), penalty[0]
+    multiplier, weight = np.zeros(m), first_weight
     B = np.eye(n) * (np.sqrt((g * g).sum()) / FIRST_STEP + 1e-9)
-    fresh, damping = True, 0.0
+    fresh, damping, idle = True, 0.0, 0
     best_x, best_cost, best_off = x.copy(), cost, _off(c, is_bound)
     best = cost + EXACT * _total(c, is_bound)
     slope, H = np.empty(n), np.empty((n, n))
@@ -85,9 +88,11 @@ def _search(terms, is_bound, x, low, high, n_iterations, penalty):
         there = x + step
         cost2 = evaluate(terms, there, g2, c2, J2)
         n_evaluations += 1
-        better = _value(cost2, c2, is_bound, multiplier, weight) < merit - 1e-13 * abs(merit)
+        gain = merit - _value(cost2, c2, is_bound, multiplier, weight)
+        better = gain > 1e-13 * abs(merit)
         size = np.abs(step).max()
         if better:
+            idle = idle + 1 if gain < GAIN * abs(merit) else 0
             _learn(B, step, g2 - g, fresh)
             fresh = False
             x[:], cost = there, cost2
@@ -100,15 +105,17 @@ def _search(terms, is_bound, x, low, high, n_iterations, penalty):
                 best_x[:] = x
         else:
             damping = max(4 * damping, 0.1)
+        if idle >= 2 and _off(c, is_bound) < NEAR:
+            break
         stuck = damping > 1e4 or size < STILL
-        if stuck and (_off(c, is_bound) < MET or weight >= penalty[1] and size < 1e-9):
+        if stuck and (_off(c, is_bound) < MET or (weight >= last_weight and size < 1e-9)):
             break
         if stuck or (better and size < 0.05):  # the multipliers follow
             for i in range(m):
                 multiplier[i] += weight * c[i]
                 if is_bound[i]:
                     multiplier[i] = max(multiplier[i], 0.0)
-            weight = min(weight * PENALTY_GROWTH, penalty[1])
+            weight = min(weight * PENALTY_GROWTH, last_weight)
             if stuck:
                 damping = 0.0
     x[:] = best_x
@@ -116,7 +123,7 @@ def _search(terms, is_bound, x, low, high, n_iterations, penalty):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _value(cost, c, is_bound, multiplier, weight):
     """The augmented Lagrangian."""
     for i in range(len(c)):
@@ -128,7 +135,7 @@ def _value(cost, c, is_bound, multiplier, weight):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _merit(cost, g, c, J, is_bound, multiplier, weight, slope, H):
     """The augmented Lagrangian; its gradient and the constraints' curvature, in place."""
     n = len(g)
@@ -146,7 +153,7 @@ def _merit(cost, g, c, J, is_bound, multiplier, weight, slope, H):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _step(B, H, slope, damping, x, low, high):
     """Newton step within the bounds; variables that a bound holds do not move."""
     n = len(x)
@@ -170,7 +177,7 @@ def _step(B, H, slope, damping, x, low, high):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _solve(A, b):
     """Solve A x = b for a positive definite A, in place (Cholesky)."""
     n = len(b)
@@ -196,27 +203,32 @@ def _solve(A, b):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _learn(B, s, y, fresh):
     """Update the curvature of the cost with what a step showed, in place: damped BFGS."""
     n = len(s)
-    sy, yy, ss = (s * y).sum(), (y * y).sum(), (s * s).sum()
+    sy, yy, ss, sBs = 0.0, 0.0, 0.0, 1e-18
+    for a in range(n):
+        sy, yy, ss = sy + s[a] * y[a], yy + y[a] ** 2, ss + s[a] ** 2
     if ss < 1e-18:
         return
-    if fresh and sy > 1e-12:
-        B[:] = np.eye(n) * (yy / sy)
-    Bs = B @ s
-    sBs = max((s * Bs).sum(), 1e-18)
-    share = 0.8 * sBs / (sBs - sy) if sy < 0.2 * sBs else 1.0
-    r = share * y + (1 - share) * Bs
-    sr = max((s * r).sum(), 1e-18)
+    Bs = np.zeros(n)
     for a in range(n):
         for b in range(n):
-            B[a, b] += r[a] * r[b] / sr - Bs[a] * Bs[b] / sBs
+            if fresh and sy > 1e-12:
+                B[a, b] = yy / sy if a == b else 0.0
+            Bs[a] += B[a, b] * s[b]
+        sBs += s[a] * Bs[a]
+    share = 0.8 * sBs / (sBs - sy) if sy < 0.2 * sBs else 1.0
+    sr = max(share * sy + (1 - share) * sBs, 1e-18)
+    for a in range(n):
+        for b in range(n):
+            ra, rb = share * y[a] + (1 - share) * Bs[a], share * y[b] + (1 - share) * Bs[b]
+            B[a, b] += ra * rb / sr - Bs[a] * Bs[b] / sBs
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _off(c, is_bound):
     """The largest violation."""
     worst = 0.0
@@ -226,7 +238,7 @@ def _off(c, is_bound):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _total(c, is_bound):
     """The sum of all violations."""
     total = 0.0

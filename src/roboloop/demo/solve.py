@@ -4,29 +4,51 @@ Constraints hold to the solver's precision, joint limits are bounds, and of what
 cheapest is taken. Every search starts from several positions, the same ones each time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from time import process_time
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from roboloop import pose
-from roboloop.demo.geometry import BOX, CAPSULE, CYLINDER, distances
-from roboloop.demo.minimise import PENALTY, Minimum, minimise
+from roboloop import kinematics, pose
+from roboloop.demo.geometry import BOX, CAPSULE, CYLINDER, FAR, distances
+from roboloop.demo.minimise import EXACT, PENALTY, Minimum, minimise
 from roboloop.demo.terms import SMOOTH, Terms
+from roboloop.errors import unknown_name
 from roboloop.kinematics import Chain, joint_frames
+from roboloop.kinematics import solve as inverse_kinematics
 from roboloop.task.constraints import Constraint
-from roboloop.task.expression import Program, Values
+from roboloop.task.expression import Node, Program, Values
 
 KINDS = {"box": BOX, "capsule": CAPSULE, "cylinder": CYLINDER}
 WARM_PENALTY = (1e4, 1e6)
 """Weights of the squared violation where the start is nearly the answer."""
-N_SAMPLES = 13
+N_SAMPLES = 10
 """Samples of each piece of a path."""
+N_STARTS, START_SPREAD = 24, 0.5
+"""Searches for a sub-goal: from the arm now, and from around it (rad)."""
+N_KEPT = 6
+"""Searches that go on after the first evaluations."""
+AS_GOOD = 1e-3
+"""Costs that differ by less are the same."""
+N_FIRST, N_LAST = 30, 60
+N_PATH_FIRST, N_PATH_LAST = 18, 30
+"""Evaluations of each search at most, at first and of those that go on."""
+VIAS = np.array([(0.5, 0), (0.5, 0.08), (0.25, 0.05), (0.75, 0.05), (0.1, 0.1), (0.9, 0.1)])[
+    :, None
+]
+VIAS_OF_TWO = np.array(
+    [[(0.33, 0), (0.67, 0)], [(0.2, 0.1), (0.8, 0.1)], [(0.1, 0.15), (0.5, 0.1)]]
+)
+"""Where searches for a path start: shares of the way, and lifts (m)."""
+IK = kinematics.Weights(0.001, 0.01, 0.01)
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """M primitives in the world; see `geometry.nearest`. Nothing is rasterised."""
+    """M primitives in the world; see `geometry.approach`. Nothing is rasterised."""
 
     kinds: Int[np.ndarray, "M"]
     """Values of `KINDS`."""
@@ -36,7 +58,7 @@ class Shapes:
     def distance(self, p: Float[np.ndarray, "*B 3"]) -> Float[np.ndarray, "*B"]:
         """Signed distance of points to the nearest shape, m; negative inside."""
         flat = np.ascontiguousarray(p, float).reshape(-1, 3)
-        found = distances(self.kinds, self.Ts_world_shape, self.sizes, flat)
+        found, _ = distances(self.kinds, self.Ts_world_shape, self.sizes, flat)
         return found.reshape(p.shape[:-1])
 
 
@@ -57,6 +79,8 @@ class Weights:
     """For the distance from the resting posture, without the last joint, per rad."""
     downwards: float = 0.0
     """For the approach axis' departure from straight down, times 1 - cos."""
+    waypoint: float = 0.0
+    """For each waypoint of a path."""
     step: float = 0.02
     """m."""
     turn: float = 0.1
@@ -97,8 +121,25 @@ class Reach:
         return replace(self.values, points={**self.values.points, **held})
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Where the arm should go, and what is known of it."""
+
+    q: Float[np.ndarray, "C n"]
+    """The arm at the sub-goal (C is 1), or at the path's waypoints."""
+    cost: float
+    violation: float
+    """The largest of a constraint, in its unit."""
+    clearance: float
+    """Smallest distance between the body and an obstacle, m; negative where they overlap."""
+    problem: str
+    """Why it is no solution, in a sentence; empty for a solution."""
+    n_evaluations: int
+    cpu_s: float
+
+
 class Solver:
-    """Solves one stage's sub-goal, or its path.
+    """Solves one stage's sub-goals, or its paths.
 
     Args:
         reach: The arm and its surroundings.
@@ -107,52 +148,146 @@ class Solver:
     """
 
     def __init__(self, reach: Reach, constraints: tuple[Constraint, ...], weights: Weights) -> None:
-        self.reach, self.weights = reach, weights
+        self.reach, self.weights, self._constraints = reach, weights, constraints
         self._residuals = _Residuals(constraints)
 
     def subgoal(
-        self,
-        starts: Float[np.ndarray, "B n"],
-        n_iterations: int,
-        penalty: tuple[float, float] = PENALTY,
-    ) -> Minimum:
-        """Find the cheapest arm position at which the constraints hold; see `minimise`."""
-        terms = self._terms(self.reach.T_start, 0)
-        low, high = self.reach.chain.limits.T
-        bounds = self._residuals.is_bound
-        return minimise(terms, bounds, starts.copy(), low, high, n_iterations, penalty)
+        self, rng: np.random.Generator, warm: Float[np.ndarray, "n"] | None = None
+    ) -> Answer:
+        """Find the cheapest arm position at which the constraints hold.
+
+        Args:
+            rng: Draws where searches start.
+            warm: The answer of a moment ago, if there is one: the only start then.
+        """
+        begin = process_time()
+        reach = self.reach
+        if warm is None:
+            spread = START_SPREAD * rng.normal(size=(N_STARTS - 1, len(reach.q)))
+            found = self._search(np.vstack([reach.q, reach.q + spread]), 0, N_FIRST, PENALTY)
+            n_before = found.n_evaluations
+            again = np.ascontiguousarray(found.x[_best(found, N_KEPT)])
+        else:
+            n_before, again = 0, warm[None]
+        found = self._search(again, 0, N_LAST, WARM_PENALTY)
+        chosen = _nearest(found, reach.q)
+        T = reach.hand(found.x[chosen])
+        problem = self._unsolved(T)
+        return self._answer(chosen, found.x[[chosen]], T[None], found, n_before, problem, begin)
 
     def path(
-        self,
-        T_goal: Float[np.ndarray, "4 4"],
-        starts: Float[np.ndarray, "B C n"],
-        n_iterations: int,
-        penalty: tuple[float, float] = PENALTY,
-    ) -> Minimum:
-        """Find the cheapest C waypoints between the start and a goal.
+        self, T_goal: Float[np.ndarray, "4 4"], warm: Float[np.ndarray, "C n"] | None = None
+    ) -> Answer:
+        """Find the cheapest waypoints between the start and a goal: one, or two if that is better.
 
-        `x` of the result holds them one after another: (B, C * n).
+        The hand moves straight between them and turns along the shortest rotation.
         """
-        n_starts, n_waypoints, n = starts.shape
-        terms = self._terms(T_goal, n_waypoints)
-        low, high = (np.tile(limit, n_waypoints) for limit in self.reach.chain.limits.T)
-        bounds = np.tile(self._residuals.is_bound, (n_waypoints + 1) * (N_SAMPLES - 1) - 1)
-        flat = starts.reshape(n_starts, n_waypoints * n)
-        return minimise(terms, bounds, flat.copy(), low, high, n_iterations, penalty)
+        begin = process_time()
+        if warm is not None:
+            found = self._search(warm[None], len(warm), N_LAST, WARM_PENALTY, T_goal)
+            found = [found]
+        else:
+            found = [self._way(T_goal, VIAS, 2), self._way(T_goal, VIAS_OF_TWO, 1)]
+        n = len(self.reach.q)
+        costs = []
+        for each in found:
+            first = _best(each)[0]
+            n_waypoints = each.x.shape[1] // n
+            costs.append(
+                each.cost[first]
+                + EXACT * each.violation[first]
+                + self.weights.waypoint * n_waypoints
+            )
+        best = found[int(np.argmin(costs))]
+        chosen = _best(best)[0]
+        q = best.x[chosen].reshape(-1, n)
+        Ts = self.samples([self.reach.hand(each) for each in q], T_goal)
+        problem = next((p for T in Ts[1:-1] if (p := self._unsolved(T))), "")
+        n_before = sum(each.n_evaluations for each in found) - best.n_evaluations
+        return self._answer(int(chosen), q, Ts[1:-1], best, n_before, problem, begin)
+
+    def samples(
+        self, waypoints: list[Float[np.ndarray, "4 4"]], T_goal: Float[np.ndarray, "4 4"]
+    ) -> Float[np.ndarray, "T 4 4"]:
+        """Poses along a path, `N_SAMPLES` a piece, both ends included."""
+        Ts, s = [self.reach.T_start, *waypoints, T_goal], np.linspace(0, 1, N_SAMPLES)
+        pieces = [pose.interpolate(a, b, s) for a, b in pairwise(Ts)]
+        return np.concatenate([pieces[0][:1], *(piece[1:] for piece in pieces)])
+
+    def _way(self, T_goal: np.ndarray, vias: np.ndarray, n_kept: int) -> Minimum:
+        """Search for a path from waypoints at shares of the way, lifted; the best ones further."""
+        reach, (n_starts, n_waypoints, _) = self.reach, vias.shape
+        shares, lifts = vias.reshape(-1, 2).T
+        Ts = pose.interpolate(reach.T_start, T_goal, shares)
+        Ts[:, 2, 3] += lifts
+        Ts = pose.inverse(reach.T_world_base) @ Ts
+        q = inverse_kinematics(reach.chain, Ts, np.tile(reach.q, (len(Ts), 1)), reach.q, IK, 2).q
+        starts = q.reshape(n_starts, n_waypoints, -1)
+        found = self._search(starts, n_waypoints, N_PATH_FIRST, PENALTY, T_goal)
+        again = np.ascontiguousarray(found.x[_best(found, n_kept)]).reshape(n_kept, n_waypoints, -1)
+        last = self._search(again, n_waypoints, N_PATH_LAST, WARM_PENALTY, T_goal)
+        return replace(last, n_evaluations=last.n_evaluations + found.n_evaluations)
+
+    def _search(
+        self,
+        starts: np.ndarray,
+        n_waypoints: int,
+        n_iterations: int,
+        penalty: tuple[float, float],
+        T_goal: np.ndarray | None = None,
+    ) -> Minimum:
+        bounds, limits = self._residuals.is_bound, self.reach.chain.limits
+        if n_waypoints:
+            bounds = np.tile(bounds, (n_waypoints + 1) * (N_SAMPLES - 1) - 1)
+            limits = np.tile(limits, (n_waypoints, 1))
+        terms = self._terms(self.reach.T_start if T_goal is None else T_goal, n_waypoints)
+        return minimise(
+            terms, bounds, starts.reshape(len(starts), -1), limits, n_iterations, penalty
+        )
+
+    def _answer(
+        self,
+        chosen: int,
+        q: np.ndarray,
+        Ts: np.ndarray,
+        found: Minimum,
+        n_before: int,
+        problem: str,
+        begin: float,
+    ) -> Answer:
+        body = pose.transform(Ts[:, None], self.reach.body)
+        clearance = float(self.reach.shapes.distance(body).min(initial=FAR))
+        n_evaluations = found.n_evaluations + n_before
+        cost, violation = float(found.cost[chosen]), float(found.violation[chosen])
+        spent = process_time() - begin
+        return Answer(q, cost, violation, clearance, problem, n_evaluations, spent)
+
+    def _unsolved(self, T: np.ndarray) -> str:
+        """The constraint that fails most with the hand at a pose, in a sentence; else empty."""
+        values = self.reach.values_at(T)
+        off = [(float(c.violation(values)) / c.tolerance, c) for c in self._constraints]
+        worst, constraint = max(off, key=lambda each: each[0], default=(0.0, None))
+        if constraint is None or worst <= 1:
+            return ""
+        unit = "" if constraint.unit == "1" else f" {constraint.unit}"
+        by = f"{worst * constraint.tolerance:.3g}{unit}"
+        return f"out of reach: that {constraint.sentence} fails by {by} at best"
 
     def _terms(self, T_goal: np.ndarray, n_waypoints: int) -> Terms:
         reach, weights, residuals = self.reach, self.weights, self._residuals
         chain, shapes, program = reach.chain, reach.shapes, residuals.program
         both = {**reach.values.points, **reach.held}
-        points = np.array([both[name] for name in program.points], float).reshape(-1, 3)
+        points = np.array([_named(both, name) for name in program.points], float).reshape(-1, 3)
+        joints = [float(_named(reach.values.joints, name)) for name in program.joints]
         return Terms(
             chain.M, chain.axis, chain.T_last_eef, reach.T_world_base, reach.rest, reach.approach,
-            reach.T_start, T_goal, reach.body, reach.workspace, shapes.kinds, shapes.Ts_world_shape, shapes.sizes,
+            reach.T_start, T_goal, reach.body, reach.workspace,
+            shapes.kinds, shapes.Ts_world_shape, shapes.sizes,
             program.tape, residuals.roots, points,
-            np.array([name in reach.held for name in program.points], bool),
-            np.array([float(reach.values.joints[name]) for name in program.joints]),
-            weights.collision, weights.margin, weights.position, weights.rotation,
-            weights.posture, weights.downwards, weights.step, weights.turn, n_waypoints, N_SAMPLES,
+            np.array([name in reach.held for name in program.points], bool), np.array(joints),
+            float(weights.collision), float(weights.margin), float(weights.position),
+            float(weights.rotation), float(weights.posture), float(weights.downwards),
+            float(weights.step), float(weights.turn), n_waypoints, N_SAMPLES,
         )  # fmt: skip
 
 
@@ -167,7 +302,11 @@ class _Residuals:
         nodes, roots, bounds = [], [], []
         for constraint in constraints:
             node = constraint.node
-            if node.op == "sub" and node.args[1].op == "constant" and node.args[1].item[0] < SMOOTH:
+            if (
+                node.op == "sub"
+                and node.args[1].op == "constant"
+                and float(node.args[1].item[0]) < SMOOTH
+            ):
                 node = node.args[0]
             if node.op == "constant":  # nothing that a pose could change
                 continue
@@ -179,9 +318,26 @@ class _Residuals:
         self.program = Program(nodes)
         places = [(self.program.roots[i], part) for i, part in roots]
         self.roots: Int[np.ndarray, "m 2"] = np.array(places, int).reshape(-1, 2)
-        self.is_bound: Bool[np.ndarray, "m"] = np.array(bounds, bool)
+        self.is_bound: Bool[np.ndarray, m] = np.array(bounds, bool)
 
 
-def best_of(found: Minimum, n: int = 1, exact: float = 1e3) -> Int[np.ndarray, "n"]:
+def _next_to_nothing(node: Node) -> bool:
+    return node.op == "constant" and 0 <= float(node.item[0]) < SMOOTH
+
+
+def _named(table: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    if name not in table:
+        raise unknown_name("keypoint or joint", name, table)
+    return table[name]
+
+
+def _nearest(found: Minimum, q: Float[np.ndarray, "n"]) -> int:
+    """Of the starts that ended as well as the best, the one nearest to a position."""
+    rank = found.cost + EXACT * found.violation
+    good = np.flatnonzero(rank <= rank.min() + AS_GOOD)
+    return int(good[np.argmin(np.linalg.norm(found.x[good] - q, axis=1))])
+
+
+def _best(found: Minimum, n: int = 1) -> Int[np.ndarray, "n"]:
     """The starts that ended best, by cost and what is violated."""
-    return np.argsort(found.cost + exact * found.violation, kind="stable")[:n]
+    return np.argsort(found.cost + EXACT * found.violation, kind="stable")[:n]

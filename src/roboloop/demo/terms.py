@@ -8,20 +8,22 @@ path is an integral along it, so that it does not depend on where it is sampled.
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit
 
+from roboloop.compiled import inner
 from roboloop.demo.geometry import (
+    approach,
     exp,
     hand_jacobian,
     inverse_right_jacobian,
     log,
-    nearest,
+    product,
     right_jacobian,
+    times,
 )
 from roboloop.task.tape import Tape, run
 
 WALL = 0.01
-"""The workspace's border starts to cost this far inside, m; on the border it costs `margin`."""
+"""The workspace's border starts to cost this far inside, m; on it and beyond, `margin`."""
 SMOOTH = 1e-4
 """Lengths are rounded off below this (m, rad), so that a cost has a slope at zero."""
 
@@ -67,7 +69,7 @@ class Terms(NamedTuple):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def n_constraints(terms):
     """How many constraints there are: those of a path hold at every sample between its ends."""
     if terms.n_waypoints == 0:
@@ -77,7 +79,7 @@ def n_constraints(terms):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def evaluate(terms, x, gradient, c, J):
     """Cost of `x`; its gradient (n), the constraints (m) and their Jacobian (m, n), in place."""
     gradient[:] = 0.0
@@ -87,7 +89,7 @@ def evaluate(terms, x, gradient, c, J):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _subgoal(terms, q, gradient, c, J):
     n = len(q)
     T, Jh = np.empty((4, 4)), np.empty((6, n))
@@ -99,12 +101,12 @@ def _subgoal(terms, q, gradient, c, J):
     length = np.sqrt((way**2).sum() + SMOOTH**2)
     cost += terms.position * length
     pull[:3] += terms.position * way / length
-    turn = log(T[:3, :3] @ terms.T_start[:3, :3].T)
+    turn = log(product(T[:3, :3], terms.T_start[:3, :3].T))
     angle = np.sqrt((turn**2).sum() + SMOOTH**2)
     cost += terms.rotation * angle
     pull[3:] += terms.rotation * turn / angle
     if terms.downwards > 0:
-        a = T[:3, :3] @ terms.approach
+        a = times(T, terms.approach)
         cost += terms.downwards * (1 + a[2])
         pull[3] += terms.downwards * a[1]
         pull[4] -= terms.downwards * a[0]
@@ -121,7 +123,7 @@ def _subgoal(terms, q, gradient, c, J):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _path(terms, x, gradient, c, J):
     n_waypoints, n_samples, m = terms.n_waypoints, terms.n_samples, len(terms.roots)
     n = len(x) // n_waypoints
@@ -138,10 +140,10 @@ def _path(terms, x, gradient, c, J):
     cost, row = 0.0, 0
     for k in range(n_waypoints + 1):
         A, B = Ts[k], Ts[k + 1]
-        Ra, Rb = np.ascontiguousarray(A[:3, :3]), np.ascontiguousarray(B[:3, :3])
+        Ra, Rb = A[:3, :3], B[:3, :3]
         way = B[:3, 3] - A[:3, 3]
-        w = log(np.ascontiguousarray(Ra.T) @ Rb)
-        axis = Ra @ w
+        w = log(product(Ra.T, Rb))
+        axis = times(Ra, w)
         length = np.sqrt((way**2).sum() + SMOOTH**2)
         angle = np.sqrt((axis**2).sum() + SMOOTH**2)
         cost += terms.position * length + terms.rotation * angle
@@ -151,19 +153,19 @@ def _path(terms, x, gradient, c, J):
             pulls[s, 3:] += sign * terms.rotation * about
         by_way = length / terms.step > angle / terms.turn
         n_steps = max(length / terms.step, angle / terms.turn)
-        to_b = inverse_right_jacobian(w)
-        to_a = inverse_right_jacobian(-w)
+        to_b = product(inverse_right_jacobian(w), Rb.T)
+        to_a = product(inverse_right_jacobian(-w), Ra.T)
         mean = 0.0
         for j in range(n_samples):
             s = j / (n_samples - 1)
             Rw = exp(s * w)
             T = np.empty((4, 4))
-            T[:3, :3] = Ra @ Rw
+            T[:3, :3] = product(Ra, Rw)
             T[:3, 3] = A[:3, 3] + s * way
-            moved = s * right_jacobian(s * w)
-            Rs = np.ascontiguousarray(T[:3, :3])
-            turn_a = Rs @ (np.ascontiguousarray(Rw.T) - moved @ to_a) @ np.ascontiguousarray(Ra.T)
-            turn_b = Rs @ moved @ to_b @ np.ascontiguousarray(Rb.T)
+            # how the sample turns as the ends do: by its own right Jacobian, and with A
+            moved = product(T[:3, :3], s * right_jacobian(s * w))
+            turn_b = product(moved, to_b)
+            turn_a = np.eye(3) - product(moved, to_a)
             pull = np.zeros(6)
             close = _collision(terms, T, pull)
             share = (0.5 if j == 0 or j == n_samples - 1 else 1.0) / (n_samples - 1)
@@ -171,20 +173,24 @@ def _path(terms, x, gradient, c, J):
             weight = terms.collision * n_steps * share
             pulls[k, :3] += weight * (1 - s) * pull[:3]
             pulls[k + 1, :3] += weight * s * pull[:3]
-            pulls[k, 3:] += weight * (turn_a.T @ pull[3:])
-            pulls[k + 1, 3:] += weight * (turn_b.T @ pull[3:])
+            pulls[k, 3:] += weight * times(turn_a.T, pull[3:])
+            pulls[k + 1, 3:] += weight * times(turn_b.T, pull[3:])
             first, last = j == 0, k == n_waypoints and j == n_samples - 1
             if m and not first and not last:
                 _constraints(terms, T, c[row : row + m], slope)
                 for i in range(m):
-                    if k > 0:
-                        linear = (1 - s) * (slope[i, :3] @ Js[k, :3])
-                        turned = (slope[i, 3:] @ turn_a) @ Js[k, 3:]
-                        J[row + i, (k - 1) * n : k * n] += linear + turned
-                    if k < n_waypoints:
-                        linear = s * (slope[i, :3] @ Js[k + 1, :3])
-                        turned = (slope[i, 3:] @ turn_b) @ Js[k + 1, 3:]
-                        J[row + i, k * n : (k + 1) * n] += linear + turned
+                    by_a, by_b = times(turn_a.T, slope[i, 3:]), times(turn_b.T, slope[i, 3:])
+                    for a in range(n):
+                        for r in range(3):
+                            if k > 0:
+                                J[row + i, (k - 1) * n + a] += (1 - s) * slope[i, r] * Js[
+                                    k, r, a
+                                ] + by_a[r] * Js[k, 3 + r, a]
+                            if k < n_waypoints:
+                                J[row + i, k * n + a] += (
+                                    s * slope[i, r] * Js[k + 1, r, a]
+                                    + by_b[r] * Js[k + 1, 3 + r, a]
+                                )
                 row += m
         cost += terms.collision * n_steps * mean
         for s, sign in ((k, -1.0), (k + 1, 1.0)):
@@ -198,7 +204,7 @@ def _path(terms, x, gradient, c, J):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _collision(terms, T, pull):
     """How much closer than the margin the body's points are, summed; adds its gradient to `pull`.
 
@@ -206,18 +212,22 @@ def _collision(terms, T, pull):
 
     The gradient is with respect to the hand's position and, about it, rotation.
     """
+    n_points = len(terms.body)
+    best, way = np.full(n_points, terms.margin), np.zeros((n_points, 3))
+    for m in range(len(terms.kinds)):
+        a, b, c = terms.sizes[m, 0], terms.sizes[m, 1], terms.sizes[m, 2]
+        approach(
+            terms.kinds[m], terms.shapes[m], a, b, c, T[:3, :3], T[:3, 3], terms.body, best, way
+        )  # fmt: skip
     total = 0.0
-    for i in range(len(terms.body)):
-        a, b, c = terms.body[i]
+    for i in range(n_points):
+        a, b, c = terms.body[i, 0], terms.body[i, 1], terms.body[i, 2]
         x = T[0, 0] * a + T[0, 1] * b + T[0, 2] * c
         y = T[1, 0] * a + T[1, 1] * b + T[1, 2] * c
         z = T[2, 0] * a + T[2, 1] * b + T[2, 2] * c
-        d, gx, gy, gz = nearest(
-            terms.kinds, terms.shapes, terms.sizes,
-            x + T[0, 3], y + T[1, 3], z + T[2, 3], terms.margin,
-        )  # fmt: skip
-        if d < terms.margin:
-            total += terms.margin - d
+        if best[i] < terms.margin:
+            gx, gy, gz = way[i, 0], way[i, 1], way[i, 2]
+            total += terms.margin - best[i]
             pull[0] -= gx
             pull[1] -= gy
             pull[2] -= gz
@@ -249,14 +259,14 @@ def _collision(terms, T, pull):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def _constraints(terms, T, c, slope):
     """Constraints with the hand at `T`, and how its six degrees of freedom change them."""
     n_points, n_ops = len(terms.points), len(terms.tape.code)
     points, d_points = terms.points.copy(), np.zeros((n_points, 3, 6))
     for k in range(n_points):
         if terms.held[k]:
-            arm = T[:3, :3] @ terms.points[k]
+            arm = times(T, terms.points[k])
             points[k] = T[:3, 3] + arm
             for i in range(3):
                 d_points[k, i, i] = 1.0

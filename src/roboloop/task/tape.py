@@ -7,7 +7,8 @@ carried forward (dual numbers). Whatever the numbers are, it ends, and what come
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit
+
+from roboloop.compiled import entry, inner
 
 TINY = 1e-9
 """Lengths and divisors below this are taken as this."""
@@ -35,7 +36,7 @@ class Tape(NamedTuple):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@inner
 def run(tape, points, d_points, joints, d_joints, value, slope):
     """Run a tape, in place.
 
@@ -53,14 +54,19 @@ def run(tape, points, d_points, joints, d_joints, value, slope):
         code, size = tape.code[n], tape.size[n]
         i, j = tape.args[n, 0], tape.args[n, 1]
         if code == CONSTANT:
-            value[n] = tape.number[n]
-            slope[n] = 0.0
+            for s in range(3):
+                value[n, s] = tape.number[n, s]
+                for d in range(n_d):
+                    slope[n, s, d] = 0.0
         elif code == POINT:
-            value[n] = points[i]
-            slope[n] = d_points[i]
+            for s in range(3):
+                value[n, s] = points[i, s]
+                for d in range(n_d):
+                    slope[n, s, d] = d_points[i, s, d]
         elif code == JOINT:
             value[n, 0] = joints[i]
-            slope[n, 0] = d_joints[i]
+            for d in range(n_d):
+                slope[n, 0, d] = d_joints[i, d]
         elif code <= ABS:
             for s in range(max(size, 1)):
                 si = s if tape.size[i] else 0
@@ -120,7 +126,8 @@ def run(tape, points, d_points, joints, d_joints, value, slope):
                 slope[n, 0, d] = by_a * slope[i, 0, d]
         elif code == DOT:
             value[n, 0] = 0.0
-            slope[n, 0] = 0.0
+            for d in range(n_d):
+                slope[n, 0, d] = 0.0
             for s in range(tape.size[i]):
                 value[n, 0] += value[i, s] * value[j, s]
                 for d in range(n_d):
@@ -142,20 +149,22 @@ def run(tape, points, d_points, joints, d_joints, value, slope):
                 total += value[i, s] ** 2
             length = np.sqrt(total)
             value[n, 0] = length
-            slope[n, 0] = 0.0
-            for s in range(tape.size[i]):
-                for d in range(n_d):
+            for d in range(n_d):
+                slope[n, 0, d] = 0.0
+                for s in range(tape.size[i]):
                     slope[n, 0, d] += value[i, s] / max(length, TINY) * slope[i, s, d]
         elif code == PICK:
             for s in range(max(size, 1)):
                 chosen = int(tape.number[n, s])
                 value[n, s] = value[i, chosen]
-                slope[n, s] = slope[i, chosen]
+                for d in range(n_d):
+                    slope[n, s, d] = slope[i, chosen, d]
         else:  # VECTOR
             for s in range(size):
                 of = tape.args[n, s]
                 value[n, s] = value[of, 0]
-                slope[n, s] = slope[of, 0]
+                for d in range(n_d):
+                    slope[n, s, d] = slope[of, 0, d]
         for s in range(max(size, 1)):
             if not np.isfinite(value[n, s]):
                 value[n, s] = -HUGE if value[n, s] < 0 else HUGE
@@ -165,7 +174,7 @@ def run(tape, points, d_points, joints, d_joints, value, slope):
 
 
 @no_type_check
-@njit(cache=True, error_model="numpy")
+@entry
 def run_batch(tape, roots, points, d_points, joints, d_joints):
     """Run a tape for B rows; see `run`.
 
@@ -179,6 +188,8 @@ def run_batch(tape, roots, points, d_points, joints, d_joints):
     for b in range(len(points)):
         run(tape, points[b], d_points[b], joints[b], d_joints[b], value, slope)
         for m in range(len(roots)):
-            values[b, m] = value[roots[m]]
-            slopes[b, m] = slope[roots[m]]
+            for s in range(3):
+                values[b, m, s] = value[roots[m], s]
+                for d in range(n_d):
+                    slopes[b, m, s, d] = slope[roots[m], s, d]
     return values, slopes
