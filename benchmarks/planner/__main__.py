@@ -23,7 +23,7 @@ from score import Scorer  # noqa: E402
 
 from roboloop.demo.solve import Solver, Weights  # noqa: E402
 
-PATH = Weights(collision=0.5, margin=0.20, position=4.0, rotation=4.0, waypoint=1.0)
+PATH = Weights(collision=0.5, margin=0.20, position=4.0, rotation=4.0, waypoint=1.0, stepwise=True)
 GOALS = {
     "subgoal_cost": 1.005,
     "path_cost": 0.975,
@@ -33,8 +33,8 @@ GOALS = {
     "path_cold_s": 0.2,
     "warm_s": 0.025,
 }
-"""Costs are shares of the published ones, to two decimals. Penetration is that of paths: at a grasp's
-sub-goal the published problem puts the hand into the thing to be held."""
+"""Costs are shares of the published ones, to two decimals. Penetration is that of paths: at the
+sub-goal of a grasp the problem itself puts the hand into the thing to be held."""
 
 
 def subgoal_weights(problem: Problem) -> Weights:
@@ -98,15 +98,8 @@ def main() -> None:
     published = json.loads((HERE / "published.json").read_text())
     problems = load()
     solve(problems[-1], Scorer(problems[-1]), 0)  # loads or compiles the code
-    print(
-        "              ---- ours / published ----   worst      ours, CPU ms         published, CPU ms"
-    )
-    print(
-        "problem      sub-goal  path   violation  deepest  cold  cold   warm   cold   cold   warm"
-    )
-    print(
-        "               cost    cost               mm      goal  path   both   goal   path   both"
-    )
+    print("           -- ours / published --   path    ours, CPU ms        published, CPU ms")
+    print("problem     goal    path    worst off  inside   goal   path   warm   goal   path   warm")
     rows = {}
     for problem in problems:
         p = published[problem.name]
@@ -115,8 +108,8 @@ def main() -> None:
         ours = (row["subgoal_cold_s"], row["path_cold_s"], row["warm_s"])
         times = "".join(f"{1e3 * t:7.0f}" for t in (*ours, *theirs))
         print(
-            f"{problem.name:12s} {row['subgoal_cost']:7.4f} {row['path_cost']:7.4f} "
-            f"{row['violation']:9.1e} {1e3 * row['penetration']:8.1f} {times}  "
+            f"{problem.name:9s} {row['subgoal_cost']:7.4f} {row['path_cost']:7.4f} "
+            f"{row['violation']:9.1e} {1e3 * row['penetration']:6.0f}mm {times}  "
             + (f"missed: {', '.join(row['missed'])}" if row["missed"] else ""),
             flush=True,
         )

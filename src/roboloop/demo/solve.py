@@ -11,11 +11,12 @@ from time import process_time
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import optimize
 
 from roboloop import kinematics, pose
 from roboloop.demo.geometry import BOX, CAPSULE, CYLINDER, FAR, distances
 from roboloop.demo.minimise import EXACT, PENALTY, Minimum, minimise
-from roboloop.demo.terms import SMOOTH, Terms
+from roboloop.demo.terms import SMOOTH, Terms, stepwise_cost
 from roboloop.errors import unknown_name
 from roboloop.kinematics import Chain, joint_frames
 from roboloop.kinematics import solve as inverse_kinematics
@@ -25,17 +26,21 @@ from roboloop.task.expression import Node, Program, Values
 KINDS = {"box": BOX, "capsule": CAPSULE, "cylinder": CYLINDER}
 WARM_PENALTY = (1e4, 1e6)
 """Weights of the squared violation where the start is nearly the answer."""
+WALL = 0.01
+"""The workspace's border starts to cost this far inside, m; a slope leads back."""
 N_SAMPLES = 10
 """Samples of each piece of a path."""
-N_STARTS, START_SPREAD = 24, 0.5
+N_STARTS, START_SPREAD = 40, 0.5
 """Searches for a sub-goal: from the arm now, and from around it (rad)."""
-N_KEPT = 6
+N_KEPT = 8
 """Searches that go on after the first evaluations."""
 AS_GOOD = 1e-3
 """Costs that differ by less are the same."""
 N_FIRST, N_LAST = 30, 60
 N_PATH_FIRST, N_PATH_LAST = 18, 30
 """Evaluations of each search at most, at first and of those that go on."""
+N_STEPPED, STEPPED = 300, 0.06
+"""Evaluations of the stepwise cost, and the first change of a joint (rad)."""
 VIAS = np.array([(0.5, 0), (0.5, 0.08), (0.25, 0.05), (0.75, 0.05), (0.1, 0.1), (0.9, 0.1)])[
     :, None
 ]
@@ -81,6 +86,8 @@ class Weights:
     """For the approach axis' departure from straight down, times 1 - cos."""
     waypoint: float = 0.0
     """For each waypoint of a path."""
+    stepwise: bool = False
+    """Whether a path's cost is at last summed over whole steps, as who walks it so sees it."""
     step: float = 0.02
     """m."""
     turn: float = 0.1
@@ -201,6 +208,8 @@ class Solver:
         best = found[int(np.argmin(costs))]
         chosen = _best(best)[0]
         q = best.x[chosen].reshape(-1, n)
+        if self.weights.stepwise and warm is None:
+            q = self._stepped(q, T_goal)
         Ts = self.samples([self.reach.hand(each) for each in q], T_goal)
         problem = next((p for T in Ts[1:-1] if (p := self._unsolved(T))), "")
         n_before = sum(each.n_evaluations for each in found) - best.n_evaluations
@@ -227,6 +236,21 @@ class Solver:
         again = np.ascontiguousarray(found.x[_best(found, n_kept)]).reshape(n_kept, n_waypoints, -1)
         last = self._search(again, n_waypoints, N_PATH_LAST, WARM_PENALTY, T_goal)
         return replace(last, n_evaluations=last.n_evaluations + found.n_evaluations)
+
+    def _stepped(self, q: np.ndarray, T_goal: np.ndarray) -> np.ndarray:
+        """Move waypoints to where the cost summed over steps is lower; see `Weights.stepwise`."""
+        terms = self._terms(T_goal, len(q), 1e-9)
+        low, high = np.tile(self.reach.chain.limits, (len(q), 1)).T
+        start = q.ravel()
+        found = optimize.minimize(
+            lambda x: stepwise_cost(terms, np.clip(x, low, high), EXACT), start,
+            method="Nelder-Mead",
+            options={
+                "maxfev": N_STEPPED,
+                "initial_simplex": np.vstack([start, start + STEPPED * np.eye(len(start))]),
+            },
+        )  # fmt: skip
+        return np.clip(found.x, low, high).reshape(q.shape)
 
     def _search(
         self,
@@ -273,7 +297,7 @@ class Solver:
         by = f"{worst * constraint.tolerance:.3g}{unit}"
         return f"out of reach: that {constraint.sentence} fails by {by} at best"
 
-    def _terms(self, T_goal: np.ndarray, n_waypoints: int) -> Terms:
+    def _terms(self, T_goal: np.ndarray, n_waypoints: int, wall: float = WALL) -> Terms:
         reach, weights, residuals = self.reach, self.weights, self._residuals
         chain, shapes, program = reach.chain, reach.shapes, residuals.program
         both = {**reach.values.points, **reach.held}
@@ -287,7 +311,7 @@ class Solver:
             np.array([name in reach.held for name in program.points], bool), np.array(joints),
             float(weights.collision), float(weights.margin), float(weights.position),
             float(weights.rotation), float(weights.posture), float(weights.downwards),
-            float(weights.step), float(weights.turn), n_waypoints, N_SAMPLES,
+            float(weights.step), float(weights.turn), float(wall), n_waypoints, N_SAMPLES,
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from roboloop.compiled import inner
+from roboloop.compiled import entry, inner
 from roboloop.demo.geometry import (
     approach,
     exp,
@@ -22,8 +22,6 @@ from roboloop.demo.geometry import (
 )
 from roboloop.task.tape import Tape, run
 
-WALL = 0.01
-"""The workspace's border starts to cost this far inside, m; on it and beyond, `margin`."""
 SMOOTH = 1e-4
 """Lengths are rounded off below this (m, rad), so that a cost has a slope at zero."""
 
@@ -62,6 +60,8 @@ class Terms(NamedTuple):
     downwards: float
     step: float
     turn: float
+    wall: float
+    """The workspace's border starts to cost this far inside, m; on it and beyond, `margin`."""
     n_waypoints: int
     """0 for a sub-goal."""
     n_samples: int
@@ -204,6 +204,43 @@ def _path(terms, x, gradient, c, J):
 
 
 @no_type_check
+@entry
+def stepwise_cost(terms, x, exact):
+    """Cost of a path as who walks it in whole steps sees it: summed over steps, not integrated.
+
+    It jumps where the number of steps changes. Violations count `exact` times.
+    """
+    n_waypoints, n = terms.n_waypoints, len(x) // terms.n_waypoints
+    Ts, J = np.empty((n_waypoints + 2, 4, 4)), np.zeros((6, n))
+    Ts[0], Ts[-1] = terms.T_start, terms.T_goal
+    for k in range(n_waypoints):
+        q = x[k * n : (k + 1) * n]
+        hand_jacobian(terms.M, terms.axis, terms.T_last, terms.T_world_base, q, Ts[k + 1], J)
+    m = len(terms.roots)
+    c, slope, pull, cost = np.empty(m), np.empty((m, 6)), np.zeros(6), 0.0
+    T = np.empty((4, 4))
+    for k in range(n_waypoints + 1):
+        A, B = Ts[k], Ts[k + 1]
+        way = B[:3, 3] - A[:3, 3]
+        w = log(product(A[:3, :3].T, B[:3, :3]))
+        length, angle = np.sqrt((way**2).sum()), np.sqrt((w**2).sum())
+        cost += terms.position * length + terms.rotation * angle
+        n_steps = int(max(np.ceil(length / terms.step), np.ceil(angle / terms.turn), 2.0))
+        for j in range(n_steps):
+            if (k == 0 and j == 0) or (k == n_waypoints and j == n_steps - 1):
+                continue
+            s = j / (n_steps - 1)
+            T[:3, :3] = product(A[:3, :3], exp(s * w))
+            T[:3, 3] = A[:3, 3] + s * way
+            cost += terms.collision * _collision(terms, T, pull)
+            if m:
+                _constraints(terms, T, c, slope)
+                for i in range(m):
+                    cost += exact * max(c[i], 0.0)
+    return cost
+
+
+@no_type_check
 @inner
 def _collision(terms, T, pull):
     """How much closer than the margin the body's points are, summed; adds its gradient to `pull`.
@@ -236,15 +273,14 @@ def _collision(terms, T, pull):
             pull[5] -= x * gy - y * gx
         for axis in range(3):
             at = T[axis, 3] + (x if axis == 0 else y if axis == 1 else z)
-            over = max(terms.workspace[0, axis] - at, at - terms.workspace[1, axis]) + WALL
+            over = max(terms.workspace[0, axis] - at, at - terms.workspace[1, axis]) + terms.wall
             if over > 0:
-                steep = terms.margin / WALL
-                total += steep * over
-                push = (
-                    steep
-                    if 2 * at > terms.workspace[0, axis] + terms.workspace[1, axis]
-                    else -steep
-                )
+                steep = terms.margin / terms.wall
+                total += steep * min(over, terms.wall)
+                if over > terms.wall:
+                    continue
+                middle = 0.5 * (terms.workspace[0, axis] + terms.workspace[1, axis])
+                push = steep if at > middle else -steep
                 pull[axis] += push
                 if axis == 0:
                     pull[4] += z * push
