@@ -21,7 +21,8 @@ sys.path.insert(0, str(HERE))
 from problems import Problem, load  # noqa: E402
 from score import Scorer  # noqa: E402
 
-from roboloop.demo.solve import Solver, Weights  # noqa: E402
+from roboloop.demo.reach import Weights  # noqa: E402
+from roboloop.demo.solve import Solver  # noqa: E402
 
 PATH = Weights(collision=0.5, margin=0.20, position=4.0, rotation=4.0, waypoint=1.0, stepwise=True)
 GOALS = {

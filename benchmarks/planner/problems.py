@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from roboloop import pose
-from roboloop.demo.solve import KINDS, Reach, Shapes
+from roboloop.demo.reach import KINDS, Reach, Shapes
 from roboloop.kinematics import Chain, rodrigues_terms
 from roboloop.task.constraints import Constraint
 from roboloop.task.expression import Values

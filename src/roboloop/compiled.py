@@ -27,7 +27,7 @@ def inner(function: Callable) -> Any:
 
 
 def _compile(function: Callable, options: Any) -> Any:
-    compiled = njit(**_OPTIONS, **options)(function)
+    compiled: Any = njit(**_OPTIONS, **options)(function)
     compiled._cache._cache_file._source_stamp = _STAMP
     return compiled
 

@@ -10,20 +10,19 @@ from itertools import pairwise
 from time import process_time
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy import optimize
 
 from roboloop import kinematics, pose
-from roboloop.demo.geometry import BOX, CAPSULE, CYLINDER, FAR, distances
+from roboloop.demo.geometry import FAR
 from roboloop.demo.minimise import EXACT, PENALTY, Minimum, minimise
+from roboloop.demo.reach import Reach, Weights
 from roboloop.demo.terms import SMOOTH, Terms, stepwise_cost
 from roboloop.errors import unknown_name
-from roboloop.kinematics import Chain, joint_frames
 from roboloop.kinematics import solve as inverse_kinematics
 from roboloop.task.constraints import Constraint
-from roboloop.task.expression import Node, Program, Values
+from roboloop.task.expression import Node, Program
 
-KINDS = {"box": BOX, "capsule": CAPSULE, "cylinder": CYLINDER}
 WARM_PENALTY = (1e4, 1e6)
 """Weights of the squared violation where the start is nearly the answer."""
 WALL = 0.01
@@ -39,7 +38,7 @@ AS_GOOD = 1e-3
 N_FIRST, N_LAST = 30, 60
 N_PATH_FIRST, N_PATH_LAST = 18, 30
 """Evaluations of each search at most, at first and of those that go on."""
-N_STEPPED, STEPPED = 300, 0.06
+N_STEPPED, STEPPED = 400, 0.06
 """Evaluations of the stepwise cost, and the first change of a joint (rad)."""
 VIAS = np.array([(0.5, 0), (0.5, 0.08), (0.25, 0.05), (0.75, 0.05), (0.1, 0.1), (0.9, 0.1)])[
     :, None
@@ -49,83 +48,6 @@ VIAS_OF_TWO = np.array(
 )
 """Where searches for a path start: shares of the way, and lifts (m)."""
 IK = kinematics.Weights(0.001, 0.01, 0.01)
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """M primitives in the world; see `geometry.approach`. Nothing is rasterised."""
-
-    kinds: Int[np.ndarray, "M"]
-    """Values of `KINDS`."""
-    Ts_world_shape: Float[np.ndarray, "M 4 4"]
-    sizes: Float[np.ndarray, "M 3"]
-
-    def distance(self, p: Float[np.ndarray, "*B 3"]) -> Float[np.ndarray, "*B"]:
-        """Signed distance of points to the nearest shape, m; negative inside."""
-        flat = np.ascontiguousarray(p, float).reshape(-1, 3)
-        found, _ = distances(self.kinds, self.Ts_world_shape, self.sizes, flat)
-        return found.reshape(p.shape[:-1])
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What a sub-goal, or a path, costs."""
-
-    collision: float
-    """For every point of the body and metre that it is closer than `margin`; on a path, for every
-    `step` or `turn` of it."""
-    margin: float
-    """m."""
-    position: float
-    """For the hand's way, per m."""
-    rotation: float
-    """For its turning, per rad."""
-    posture: float = 0.0
-    """For the distance from the resting posture, without the last joint, per rad."""
-    downwards: float = 0.0
-    """For the approach axis' departure from straight down, times 1 - cos."""
-    waypoint: float = 0.0
-    """For each waypoint of a path."""
-    stepwise: bool = False
-    """Whether a path's cost is at last summed over whole steps, as who walks it so sees it."""
-    step: float = 0.02
-    """m."""
-    turn: float = 0.1
-    """rad."""
-
-
-@dataclass(frozen=True)
-class Reach:
-    """An arm, what it holds, and what is around it."""
-
-    chain: Chain
-    T_world_base: Float[np.ndarray, "4 4"]
-    T_start: Float[np.ndarray, "4 4"]
-    """Pose of the hand now, in the world."""
-    q: Float[np.ndarray, "n"]
-    """The arm now, or a position close to that."""
-    rest: Float[np.ndarray, "n"]
-    """A natural posture."""
-    held: dict[str, Float[np.ndarray, "3"]]
-    """Points that move with the hand, in its frame; `robot.eef` is its origin."""
-    values: Values
-    """All other points, and joints."""
-    body: Float[np.ndarray, "P 3"]
-    """Points on the hand and on what it holds, in the hand's frame."""
-    shapes: Shapes
-    approach: Float[np.ndarray, "3"]
-    """The hand's approach axis in its frame."""
-    workspace: Float[np.ndarray, "2 3"]
-    """Corners of the box that the body should stay in."""
-
-    def hand(self, q: Float[np.ndarray, "n"]) -> Float[np.ndarray, "4 4"]:
-        """Pose of the hand in the world."""
-        return self.T_world_base @ joint_frames(self.chain, q[None])[-1][0]
-
-    def values_at(self, T: Float[np.ndarray, "4 4"]) -> Values:
-        """Keypoints with the hand at a pose."""
-        held = {name: pose.transform(T, p) for name, p in self.held.items()}
-        return replace(self.values, points={**self.values.points, **held})
 
 
 @dataclass(frozen=True)
@@ -304,15 +226,41 @@ class Solver:
         points = np.array([_named(both, name) for name in program.points], float).reshape(-1, 3)
         joints = [float(_named(reach.values.joints, name)) for name in program.joints]
         return Terms(
-            chain.M, chain.axis, chain.T_last_eef, reach.T_world_base, reach.rest, reach.approach,
-            reach.T_start, T_goal, reach.body, reach.workspace,
-            shapes.kinds, shapes.Ts_world_shape, shapes.sizes,
-            program.tape, residuals.roots, points,
-            np.array([name in reach.held for name in program.points], bool), np.array(joints),
-            float(weights.collision), float(weights.margin), float(weights.position),
-            float(weights.rotation), float(weights.posture), float(weights.downwards),
-            float(weights.step), float(weights.turn), float(wall), n_waypoints, N_SAMPLES,
-        )  # fmt: skip
+            M=_plain(chain.M),
+            axis=_plain(chain.axis),
+            T_last=_plain(chain.T_last_eef),
+            T_world_base=_plain(reach.T_world_base),
+            rest=_plain(reach.rest),
+            approach=_plain(reach.approach),
+            T_start=_plain(reach.T_start),
+            T_goal=_plain(T_goal),
+            body=_plain(reach.body),
+            workspace=_plain(reach.workspace),
+            kinds=np.array(shapes.kinds, np.int64),
+            shapes=_plain(shapes.Ts_world_shape),
+            sizes=_plain(shapes.sizes),
+            tape=program.tape,
+            roots=residuals.roots,
+            points=points,
+            held=np.array([name in reach.held for name in program.points], bool),
+            joints=np.array(joints, float),
+            collision=float(weights.collision),
+            margin=float(weights.margin),
+            position=float(weights.position),
+            rotation=float(weights.rotation),
+            posture=float(weights.posture),
+            downwards=float(weights.downwards),
+            step=float(weights.step),
+            turn=float(weights.turn),
+            wall=float(wall),
+            n_waypoints=n_waypoints,
+            n_samples=N_SAMPLES,
+        )
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """A copy of one kind of array: compiled code is made anew for every other kind."""
+    return np.array(array, float, order="C")
 
 
 class _Residuals:
@@ -326,23 +274,20 @@ class _Residuals:
         nodes, roots, bounds = [], [], []
         for constraint in constraints:
             node = constraint.node
-            if (
-                node.op == "sub"
-                and node.args[1].op == "constant"
-                and float(node.args[1].item[0]) < SMOOTH
-            ):
-                node = node.args[0]
             if node.op == "constant":  # nothing that a pose could change
                 continue
-            is_zero = node.op == "norm" or (node.op == "abs" and not node.size)
-            node = node.args[0] if is_zero else node
+            whole = node.args[0] if node.op == "sub" and _next_to_nothing(node.args[1]) else node
+            is_zero = whole.op == "norm" or (whole.op == "abs" and not whole.size)
+            node = whole.args[0] if is_zero else node
             roots.extend((len(nodes), part) for part in range(max(node.size, 1)))
             bounds.extend([not is_zero] * max(node.size, 1))
             nodes.append(node)
         self.program = Program(nodes)
         places = [(self.program.roots[i], part) for i, part in roots]
-        self.roots: Int[np.ndarray, "m 2"] = np.array(places, int).reshape(-1, 2)
-        self.is_bound: Bool[np.ndarray, m] = np.array(bounds, bool)
+        self.roots = np.array(places, int).reshape(-1, 2)
+        """(m, 2) place on the tape and component of every constraint."""
+        self.is_bound = np.array(bounds, bool)
+        """(m,) whether it is to be at most zero, rather than zero."""
 
 
 def _next_to_nothing(node: Node) -> bool:

@@ -69,7 +69,7 @@ class Terms(NamedTuple):
 
 
 @no_type_check
-@inner
+@entry
 def n_constraints(terms):
     """How many constraints there are: those of a path hold at every sample between its ends."""
     if terms.n_waypoints == 0:
@@ -79,7 +79,7 @@ def n_constraints(terms):
 
 
 @no_type_check
-@inner
+@entry
 def evaluate(terms, x, gradient, c, J):
     """Cost of `x`; its gradient (n), the constraints (m) and their Jacobian (m, n), in place."""
     gradient[:] = 0.0
