@@ -5,10 +5,10 @@ TASK ?= put the bowl on the plate
 # Wheels without CUDA, a tenth of the size; used where this host answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: install demo test check bench
+.PHONY: install demo test check bench bench-planner
 .DELETE_ON_ERROR:
 
-install: .venv/robots  ## a virtual environment with everything, in .venv
+install: .venv/robots .venv/compiled  ## a virtual environment with everything, in .venv
 
 .venv/packages: pyproject.toml
 	@./tools/install_opengl.sh
@@ -22,6 +22,12 @@ install: .venv/robots  ## a virtual environment with everything, in .venv
 
 .venv/robots: .venv/packages src/roboloop/assets.py src/roboloop/lod.py
 	@$(BIN)/roboloop assets get panda so101
+	@touch $@
+
+# the benchmark runs all compiled code once; whether it meets its goals is not the question here
+.venv/compiled: .venv/packages $(addprefix src/roboloop/,compiled.py task/tape.py $(addprefix demo/,geometry.py terms.py minimise.py))
+	@echo "compiling the planner, once (about a minute)"
+	@$(BIN)/python -m benchmarks.planner --seeds 1 >/dev/null || true
 	@touch $@
 
 demo: install  ## the main job on a capture that comes with the project
@@ -39,3 +45,6 @@ check: install  ## what has to pass before a commit
 
 bench: install  ## speed, as ratios measured in one run
 	@for file in benchmarks/bench_*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done
+
+bench-planner: install  ## ten keypoint problems beside the published planner
+	$(BIN)/python -m benchmarks.planner

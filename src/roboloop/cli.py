@@ -45,6 +45,12 @@ COMMANDS: dict[str, CommandInfo] = {
         "scenes, a task",
         "seed episodes",
     ),
+    "plan": CommandInfo(
+        "demo.plan",
+        "plan a sentence in one scene, and show the plan",
+        "a scene, a sentence",
+        "stages in words, a picture, a video",
+    ),
     "generate": CommandInfo(
         "generate.command",
         "multiply the demonstrations over many scenes",
@@ -82,7 +88,17 @@ COMMANDS: dict[str, CommandInfo] = {
 
 _GROUPS = {
     "the whole loop": ("run",),
-    "its stages": ("scene", "task", "demo", "generate", "data", "train", "evaluate", "report"),
+    "its stages": (
+        "scene",
+        "task",
+        "demo",
+        "plan",
+        "generate",
+        "data",
+        "train",
+        "evaluate",
+        "report",
+    ),
     "set-up": ("assets", "doctor"),
 }
 

@@ -1,5 +1,6 @@
 """`roboloop task`: a sentence and a scene -> task.json."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from roboloop.errors import RoboloopError, unknown_name
 from roboloop.robot import ROBOTS
 from roboloop.run import CommonFlags, Run
 from roboloop.scene.folder import read_scene
+from roboloop.task.constraints import parse
 from roboloop.task.make import make_task
 from roboloop.task.spec import Task, write_task
 
@@ -42,11 +44,25 @@ def run(config: Config) -> None:
 
 
 def describe(task: Task) -> list[str]:
-    """Say a task in words, one line a stage."""
+    """Say a task in words, one line a constraint."""
     roles = ", ".join(f"{role} is `{name}`" for role, name in task.roles.items())
     lines = [f"task      {task.instruction}: {roles}; robot {task.robot}"]
     for stage in task.stages:
-        what = [f"grasp {stage.grasp}"] if stage.grasp else []
-        what += list(stage.subgoal) + ([f"then let go of {stage.release}"] if stage.release else [])
-        lines.append(f"  {stage.name:<8}{'; '.join(what)}")
-    return [*lines, f"  done    {'; '.join(task.success)}"]
+        what = [f"hold {_named(task, stage.grasp)}"] if stage.grasp else []
+        what += [f"until {in_words(task, text)}" for text in stage.subgoal]
+        what += [f"all the way, {in_words(task, text)}" for text in stage.path]
+        what += [f"then let go of {_named(task, stage.release)}"] if stage.release else []
+        lines += [f"  {stage.name if i == 0 else '':<9} {each}" for i, each in enumerate(what)]
+    done = [in_words(task, text) for text in task.success]
+    return lines + [f"  {'done' if i == 0 else '':<9} {each}" for i, each in enumerate(done)]
+
+
+def in_words(task: Task, constraint: str) -> str:
+    """Say a constraint in words, with the objects' names for the roles."""
+    return parse(_named(task, constraint)).sentence
+
+
+def _named(task: Task, text: str) -> str:
+    """A text with the objects' names for the roles."""
+    roles = "|".join(task.roles)
+    return re.sub(rf"\b({roles})\b(?=\.|$)", lambda match: task.roles[match[1]], text)

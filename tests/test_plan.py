@@ -1,0 +1,62 @@
+"""`roboloop plan`: words, a picture with numbered keypoints, a film; and what it refuses."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from roboloop.cli import main
+from roboloop.data.video import decode
+from roboloop.demo.plan import numbered_keypoints, project
+from roboloop.run import read_json
+from roboloop.scene.folder import write_scene
+from scenes import bowl_and_plate
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plan") / "scene"
+    write_scene(bowl_and_plate(), folder)
+    return folder
+
+
+def test_a_plan_is_said_drawn_and_filmed(scene, tmp_path, capsys):
+    out = tmp_path / "plan"
+    assert main(["plan", str(scene), "put the bowl on the plate", "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == str(out / "plan.png")
+    assert "until the horizontal distance from the bowl's bottom to the plate's" in shown.err
+    assert "keypoints bowl: 0 center, 1 top" in shown.err
+    assert read_json(out / "manifest.json")["figures"]["success"] is True
+    assert Image.open(out / "plan.png").size == (960, 720)
+    frames = np.stack(list(decode(out / "plan.mp4")))
+    assert len(frames) > 40
+    assert np.abs(frames[-1].astype(int) - frames[0]).max() > 50
+
+
+def test_keypoints_are_drawn_where_the_camera_sees_them():
+    graph = bowl_and_plate()
+    points = numbered_keypoints(graph)
+    assert list(points)[:2] == ["bowl.center", "bowl.top"]
+    pixels = project(graph, np.array(list(points.values())))
+    width, height = graph.camera.width, graph.camera.height
+    assert ((pixels > 0) & (pixels < [width, height])).all()
+    straight = graph.camera.T_world_camera @ [0, 0, 1, 1]
+    middle = [graph.camera.cx, graph.camera.cy]
+    np.testing.assert_allclose(project(graph, straight[None, :3])[0], middle)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["put the bowl on the plate"], "no place to write the plan"),
+        (["put the bowl on the spoon", "--out", "plan"], "spoon"),
+        (
+            ["put the bowl on the plate", "--out", "plan", "--robot", "pandda"],
+            "did you mean `panda`",
+        ),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(scene, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", str(scene), *words]) == 2
+    assert message in capsys.readouterr().err
