@@ -27,7 +27,8 @@ def test_a_plan_is_said_drawn_and_filmed(scene, tmp_path, capsys):
     assert "until the horizontal distance from the bowl's bottom to the plate's" in shown.err
     assert "keypoints bowl: 0 center, 1 top" in shown.err
     assert read_json(out / "manifest.json")["figures"]["success"] is True
-    assert Image.open(out / "plan.png").size == (960, 720)
+    with Image.open(out / "plan.png") as picture:
+        assert picture.size == (960, 720)
     frames = np.stack(list(decode(out / "plan.mp4")))
     assert len(frames) > 40
     assert np.abs(frames[-1].astype(int) - frames[0]).max() > 50
