@@ -10,16 +10,19 @@ from roboloop import pose
 from roboloop.cell import Cell, build_cell
 from roboloop.demo.arm import Arm
 from roboloop.demo.execute import attempt, rngs_for
-from roboloop.demo.goals import Unreachable, solve_joint, solve_object_pose
+from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.motion import MAX_JOINT_STEP, slowed, smooth
-from roboloop.demo.planner import Planner
+from roboloop.demo.planner import SUBGOAL, Planner
+from roboloop.demo.reach import reach_of
+from roboloop.demo.solve import Solver
 from roboloop.generate.segments import Transformer, cut, rank
 from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES
 from roboloop.sim import Simulation, qpos_of
-from roboloop.task.constraints import Values, parse
+from roboloop.task.constraints import parse
+from roboloop.task.expression import Values
 from roboloop.task.make import make_task
 from scenes import bowl_and_plate, make_object, make_scene
 
@@ -57,31 +60,35 @@ def test_grasps_are_antipodal_and_fit_the_hand(category):
     assert np.abs(grasps.Ts_body_eef[:, :3, 3]).max() < size
 
 
-def test_an_object_goal_meets_its_constraints_and_keeps_upright():
-    points = {
-        "object.bottom": np.array([0.3, 0.1, 0.9]),
-        "object.top": np.array([0.3, 0.1, 1.0]),
-        "target.inside": np.array([-0.1, 0.2, 0.95]),
-    }
-    T_now = pose.from_parts(np.array([0.3, 0.1, 0.95]), np.eye(3))
-    texts = (
-        "norm(xy(object.bottom - target.inside)) < 0.005",
-        "z(object.bottom - target.inside) > 0.006",
-        "z(object.bottom - target.inside) < 0.012",
-    )
-    constraints = tuple(map(parse, texts))
-    T = solve_object_pose(constraints, Values(points, {}), "object", T_now, 1.0)
-    bottom = pose.transform(T, np.array([0, 0, -0.05]))
-    assert np.linalg.norm(bottom[:2] - [-0.1, 0.2]) < 0.005
-    assert 0.006 <= bottom[2] - 0.95 <= 0.012
-    assert T[2, 2] == pytest.approx(1.0)
+def held_state(planned) -> np.ndarray:
+    cell, episode = planned
+    return qpos_of(cell.model, episode.sim_states[episode.subtasks[0][2]])
 
 
-def test_goals_that_cannot_be_met_name_the_constraint():
-    now = Values({"object.bottom": np.zeros(3), "target.top": np.ones(3)}, {})
-    impossible = (parse("z(object.bottom) < 0.0"), parse("z(object.bottom) > 0.1"))
-    with pytest.raises(Unreachable, match=r"z\(object.bottom\) [<>] 0"):
-        solve_object_pose(impossible, now, "object", np.eye(4), 0.0)
+def test_a_held_object_is_brought_where_the_constraints_hold(planned):
+    cell, _ = planned
+    qpos, arm, body = held_state(planned), Arm(cell), cell.frame_body("object")
+    arm.update(qpos)
+    q, T_world_body = qpos[cell.arm_qpos], arm.body_pose(body)
+    T_eef_body = pose.inverse(arm.eef(q)) @ T_world_body
+    reach = reach_of(cell, qpos, q, body, T_eef_body, "object")
+    constraints = tuple(map(parse, cell.task.stages[1].subgoal))
+    answer = Solver(reach, constraints, SUBGOAL).subgoal(np.random.default_rng(0))
+    there = arm.moved(qpos, answer.q[0], held=body)
+    arm.update(there)
+    assert answer.problem == ""
+    assert max(float(c.violation(arm.values())) for c in constraints) < 1e-3
+    assert arm.body_pose(body)[2, 2] > 0.97
+    assert answer.clearance > -0.002
+
+
+def test_goals_that_cannot_be_met_name_the_constraint(planned):
+    cell, _ = planned
+    floor = replace(cell.task.stages[1], subgoal=("z(object.bottom) < 0.0",))
+    stages = (cell.task.stages[0], floor)
+    deep = replace(cell, task=replace(cell.task, stages=stages))
+    with pytest.raises(Unreachable, match="that the height of the object's bottom .* fails by"):
+        Planner(deep, np.random.default_rng(0)).plan(1, held_state(planned))
     joint = Values({}, {"target.door": np.array(0.2)})
     assert solve_joint((parse("joint(target.door) > 1"),), joint, "target.door", (0, 2)) >= 1.0
     with pytest.raises(Unreachable, match="no value of `target.door`"):

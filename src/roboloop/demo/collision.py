@@ -21,7 +21,7 @@ class Collisions:
         names = [model.body(b).name for b in range(model.nbody)]
         robot = np.array([n.startswith("robot/") for n in names])
         self._is_robot = robot[model.geom_bodyid]
-        self._hand = _below(model, int(model.site_bodyid[model.site("robot/eef").id]))
+        self._hand = below(model, int(model.site_bodyid[model.site("robot/eef").id]))
 
     def clearances(
         self, qpos: Float[np.ndarray, "B nq"], held: int | None = None, touched: int | None = None
@@ -40,7 +40,7 @@ class Collisions:
         moves = self._is_robot if held is None else self._is_robot | (body_of == held)
         in_hand = np.isin(body_of, self._hand)
         free = [b for b in (held, touched) if b is not None]
-        ours = np.isin(body_of, np.concatenate([_below(model, b) for b in free])) if free else None
+        ours = np.isin(body_of, np.concatenate([below(model, b) for b in free])) if free else None
         for q in qpos:
             self._data.qpos[:] = q
             mujoco.mj_kinematics(model, self._data)
@@ -53,7 +53,7 @@ class Collisions:
             yield min(MARGIN, self._data.contact.dist[counts].min(initial=MARGIN))
 
 
-def _below(model: mujoco.MjModel, body: int) -> np.ndarray:
+def below(model: mujoco.MjModel, body: int) -> np.ndarray:
     """A body and everything that hangs on it."""
     inside = np.zeros(model.nbody, bool)
     inside[body] = True

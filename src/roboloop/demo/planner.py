@@ -4,7 +4,7 @@ It sees the simulator's state (it is an expert, not a policy). Every stage is pl
 before has been executed, from where things really are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,9 +14,11 @@ from mujoco import mjtJoint
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.arm import Arm, raised, set_free
-from roboloop.demo.goals import Unreachable, solve_joint, solve_object_pose
+from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
+from roboloop.demo.reach import Weights, reach_of
+from roboloop.demo.solve import Solver
 from roboloop.task.constraints import parse
 from roboloop.task.spec import Stage
 
@@ -26,7 +28,8 @@ SLIDE_STEP, HINGE_STEP = 0.01, 0.035
 """How far a drawer (m) and a door (rad) move in one control step."""
 RETREAT_MARGIN = 0.03
 """By how much (m) a retreat exceeds what its sub-goal asks for."""
-N_YAWS = 8
+SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
+"""What counts at the end of a stage, besides its constraints."""
 MAX_GRASPS = 100
 
 
@@ -41,15 +44,6 @@ class Expert(Protocol):
             Unreachable: It cannot be done from here; says why.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Goal:
-    """Where a held body may be at the end of a stage: `Y` ways."""
-
-    Ts_world_held: Float[np.ndarray, "Y 4 4"]
-    qpos: Float[np.ndarray, "Y nq"]
-    """The scene in each of the ways, the arm as it was."""
 
 
 class Planner:
@@ -88,10 +82,14 @@ class Planner:
         good[good] = list(self.arm.clear(qpos, ik.q[good], touched))
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
-        goal = self._goal(self.cell.task.stages[index + 1], qpos, body)
+        then = self.cell.task.stages[index + 1]
         problem = "no grasp allows the next sub-goal"
         for k in np.flatnonzero(good):
-            if not self._allows(goal, Ts_body_eef[k], body):
+            try:
+                if not self._allows(then, qpos, ik.q[k], Ts_body_eef[k], body):
+                    continue
+            except Unreachable as error:
+                problem = f"no grasp allows the next sub-goal: {error.problem}"
                 continue
             approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
             after = np.concatenate([Ts_before[k : k + 1], approach])
@@ -135,12 +133,42 @@ class Planner:
         tilt = 1 + Ts_world_eef[:, 2, 2]
         return tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
 
-    def _allows(self, goal: Goal, T_body_eef: np.ndarray, body: int) -> bool:
-        """Whether the hand can reach one way of the goal with this grasp, without a collision."""
-        ik, good = self.arm.reach(goal.Ts_world_held @ T_body_eef, np.array(self.cell.robot.home))
-        states = goal.qpos[good]
-        states[:, self.cell.arm_qpos] = ik.q[good]
-        return any(self.arm.clear_states(states, held=body))
+    def _allows(
+        self, stage: Stage, qpos: np.ndarray, q: np.ndarray, T_body_eef: np.ndarray, body: int
+    ) -> bool:
+        """Whether the arm can end the next stage with this grasp, without a collision."""
+        if "." in str(stage.release):
+            address, value = self._joint_goal(stage)
+            T = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
+            ik, good = self.arm.reach(T[None], np.array(self.cell.robot.home))
+            state = qpos.copy()
+            state[address] = value
+            state[self.cell.arm_qpos] = ik.q[0]
+            return bool(good[0]) and all(self.arm.clear_states(state[None], held=body))
+        for there in self._subgoals(stage, qpos, q, T_body_eef, body):
+            state = qpos.copy()
+            state[self.cell.arm_qpos] = there
+            T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
+            set_free(state[None], self.cell.model, body, T_world_body)
+            if all(self.arm.clear_states(state[None], held=body)):
+                return True
+        return False
+
+    def _subgoals(
+        self, stage: Stage, qpos: np.ndarray, q: np.ndarray, T_body_eef: np.ndarray, body: int
+    ) -> Iterator[np.ndarray]:
+        """Arm positions at which a held object meets a stage's sub-goal, the cheapest first.
+
+        Raises:
+            Unreachable: There is none; says which constraint fails, and by how much.
+        """
+        role = str(stage.release)
+        constraints = tuple(parse(text) for text in (*stage.subgoal, *stage.path))
+        reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), role)
+        answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng)
+        if all(answer.problem for answer in answers):
+            raise Unreachable(answers[0].problem)
+        return (answer.q[0] for answer in answers if not answer.problem)
 
     # --- moving what is held
 
@@ -155,15 +183,12 @@ class Planner:
             n = int(np.ceil(abs(value - qpos[address]) / step)) + 1
             values = np.linspace(qpos[address], value, n)
             return self.arm.along_joint(qpos, address, values, body)
-        start = self.arm.eef(q)
-        T_body_eef = pose.inverse(self.arm.body_pose(body)) @ start
-        ways = self._goal(stage, qpos, body).Ts_world_held @ T_body_eef
-        ik, good = self.arm.reach(ways, q)
-        cost = np.abs(ik.q - q).max(1) + _turns(start, ways)
-        problem = "out of reach with every turn of the object"
-        for way in np.argsort(cost)[good[np.argsort(cost)]]:
-            above = raised(ways[way], APPROACH)
-            after = np.concatenate([above[None], timed(np.stack([above, ways[way]]), speed=0.7)])
+        T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
+        problem = ""
+        for there in self._subgoals(stage, qpos, q, T_body_eef, body):
+            end = self.arm.eef(there)
+            above = raised(end, APPROACH)
+            after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
             try:
                 return self.arm.carry(qpos, after, body)
             except Unreachable as error:
@@ -190,23 +215,6 @@ class Planner:
         raise Unreachable("no way back for the hand")
 
     # --- sub-goals
-
-    def _goal(self, stage: Stage, qpos: np.ndarray, body: int) -> Goal:
-        """Where `body` may be at the end of `stage`."""
-        self.arm.update(qpos)
-        if "." in str(stage.release):
-            address, value = self._joint_goal(stage)
-            moved = qpos.copy()
-            moved[address] = value
-            return Goal(self.arm.body_pose_at(qpos, address, value, body)[None], moved[None])
-        T_world_obj, values = self.arm.body_pose(body), self.arm.values()
-        constraints = tuple(parse(text) for text in stage.subgoal)
-        yaws = float(pose.yaw_of(T_world_obj)) + np.arange(N_YAWS) * 2 * np.pi / N_YAWS
-        role = str(stage.release)
-        Ts = [solve_object_pose(constraints, values, role, T_world_obj, yaw) for yaw in yaws]
-        states = np.tile(qpos, (len(Ts), 1))
-        set_free(states, self.cell.model, body, np.stack(Ts))
-        return Goal(np.stack(Ts), states)
 
     def _joint_goal(self, stage: Stage) -> tuple[int, float]:
         """Address in qpos of the joint that a sub-goal is about, and the value that meets it."""

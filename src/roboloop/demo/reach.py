@@ -1,15 +1,24 @@
 """An arm and what is around it, as the solver needs it, and what a solution costs."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
+import mujoco
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from roboloop import pose
+from roboloop.cell import Cell
+from roboloop.demo.collision import below
 from roboloop.demo.geometry import BOX, CAPSULE, CYLINDER, distances
 from roboloop.kinematics import Chain, joint_frames
+from roboloop.robot import robot_chain
 from roboloop.task.expression import Values
 
+N_BODY = 60
+"""Points on the hand and what it holds that are kept clear."""
+SLAB = 2.0
+"""Half extent of the slab that stands for a plane, m."""
 KINDS = {"box": BOX, "capsule": CAPSULE, "cylinder": CYLINDER}
 
 
@@ -88,3 +97,110 @@ class Reach:
         """Keypoints with the hand at a pose."""
         held = {name: pose.transform(T, p) for name, p in self.held.items()}
         return replace(self.values, points={**self.values.points, **held})
+
+
+def reach_of(
+    cell: Cell,
+    qpos: Float[np.ndarray, "nq"],
+    q: Float[np.ndarray, "n"],
+    body: int,
+    T_eef_body: Float[np.ndarray, "4 4"],
+    role: str,
+) -> Reach:
+    """What moving a held object amounts to in a cell.
+
+    Args:
+        cell: Where.
+        qpos: The state.
+        q: The arm, at the grasp or after it.
+        body: The body that is held.
+        T_eef_body: How it is held.
+        role: The role that it plays: its keypoints move with the hand.
+    """
+    model, data = cell.model, mujoco.MjData(cell.model)
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    T_world_body = pose.from_parts(data.xpos[body], data.xmat[body].reshape(3, 3))
+    values = cell.values(data.site_xpos.copy(), data.qpos.copy())
+    T_eef_world = T_eef_body @ pose.inverse(T_world_body)
+    own = {k: p for k, p in values.points.items() if k.startswith(f"{role}.")}
+    held = {k: pose.transform(T_eef_world, p) for k, p in own.items()}
+    others = {k: p for k, p in values.points.items() if k not in own and k != "robot.eef"}
+    hand = below(model, int(model.site_bodyid[model.site("robot/eef").id]))
+    T_eef = pose.from_parts(
+        data.site_xpos[model.site("robot/eef").id],
+        data.site_xmat[model.site("robot/eef").id].reshape(3, 3),
+    )
+    solid = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    is_robot = np.array([model.body(b).name.startswith("robot/") for b in range(model.nbody)])
+    of_hand = solid & np.isin(model.geom_bodyid, hand)
+    of_body = solid & np.isin(model.geom_bodyid, below(model, body))
+    around = solid & ~is_robot[model.geom_bodyid] & ~of_body
+    points = np.concatenate(
+        [
+            pose.transform(pose.inverse(T_eef), _corners(model, data, of_hand)),
+            pose.transform(T_eef_world, _corners(model, data, of_body)),
+        ]
+    )
+    chain, base = robot_chain(cell.robot.name), cell.task.T_world_base
+    # the way is measured from where the object would stand upright: nothing is tilted for nothing
+    upright = T_world_body.copy()
+    upright[:3, :3] = pose.yaw_to_matrix(pose.yaw_of(T_world_body))
+    return Reach(
+        chain, base, upright @ pose.inverse(T_eef_body), q, np.array(cell.robot.home),
+        {**held, "robot.eef": np.zeros(3)}, Values(others, values.joints),
+        _spread(points, N_BODY), _shapes(model, data, np.flatnonzero(around)),
+        np.array([0.0, 0.0, 1.0]), np.array([[-np.inf] * 3, [np.inf] * 3]),
+    )  # fmt: skip
+
+
+def _corners(
+    model: mujoco.MjModel, data: mujoco.MjData, which: Bool[np.ndarray, "G"]
+) -> Float[np.ndarray, "P 3"]:
+    """Corners of geoms in the world: vertices of meshes, corners of the others' boxes."""
+    signs = np.array(list(product((-1.0, 1.0), repeat=3)))
+    found = [np.zeros((0, 3))]
+    for g in np.flatnonzero(which):
+        mesh = model.geom_dataid[g]
+        if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_MESH:
+            first, n = model.mesh_vertadr[mesh], model.mesh_vertnum[mesh]
+            local = model.mesh_vert[first : first + n].astype(float)
+        else:
+            local = model.geom_aabb[g, :3] + signs * model.geom_aabb[g, 3:]
+        found.append(local @ data.geom_xmat[g].reshape(3, 3).T + data.geom_xpos[g])
+    return np.concatenate(found)
+
+
+def _spread(points: Float[np.ndarray, "P 3"], n: int) -> Float[np.ndarray, "n 3"]:
+    """At most `n` points, far from each other."""
+    chosen, far = [0], np.linalg.norm(points - points[0], axis=1)
+    while len(chosen) < n and far.max() > 0:
+        chosen.append(int(np.argmax(far)))
+        far = np.minimum(far, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return points[chosen]
+
+
+def _shapes(model: mujoco.MjModel, data: mujoco.MjData, geoms: np.ndarray) -> Shapes:
+    """Geoms as shapes; meshes and ellipsoids as their boxes, planes as thick slabs."""
+    kinds, Ts, sizes = [], [], []
+    types = mujoco.mjtGeom
+    for g in geoms:
+        T = pose.from_parts(data.geom_xpos[g], data.geom_xmat[g].reshape(3, 3))
+        size = model.geom_size[g].copy()
+        match model.geom_type[g]:
+            case types.mjGEOM_CAPSULE:
+                kind = CAPSULE
+            case types.mjGEOM_SPHERE:
+                kind, size = CAPSULE, np.array([size[0], 0.0, 0.0])
+            case types.mjGEOM_CYLINDER:
+                kind = CYLINDER
+            case types.mjGEOM_PLANE:
+                kind, size = BOX, np.array([SLAB, SLAB, SLAB])
+                T[:3, 3] -= SLAB * T[:3, 2]
+            case _:
+                kind, size = BOX, model.geom_aabb[g, 3:].copy()
+                T[:3, 3] += T[:3, :3] @ model.geom_aabb[g, :3]
+        kinds.append(kind)
+        Ts.append(T)
+        sizes.append(size)
+    return Shapes(np.array(kinds, int), np.array(Ts), np.array(sizes))

@@ -31,8 +31,10 @@ N_SAMPLES = 10
 """Samples of each piece of a path."""
 N_STARTS, START_SPREAD = 40, 0.5
 """Searches for a sub-goal: from the arm now, and from around it (rad)."""
-N_KEPT = 8
-"""Searches that go on after the first evaluations."""
+LAST_SPREAD = 3.0
+"""The last joint, which turns the hand, starts from so much farther around."""
+N_KEPT, APART = 8, 0.15
+"""Searches that go on after the first evaluations, and how far apart they are then, rad."""
 AS_GOOD = 1e-3
 """Costs that differ by less are the same."""
 N_FIRST, N_LAST = 30, 60
@@ -83,7 +85,13 @@ class Solver:
     def subgoal(
         self, rng: np.random.Generator, warm: Float[np.ndarray, "n"] | None = None
     ) -> Answer:
-        """Find the cheapest arm position at which the constraints hold.
+        """Find the cheapest arm position at which the constraints hold; see `subgoals`."""
+        return self.subgoals(rng, warm)[0]
+
+    def subgoals(
+        self, rng: np.random.Generator, warm: Float[np.ndarray, "n"] | None = None
+    ) -> list[Answer]:
+        """Find arm positions at which the constraints hold, the cheapest first.
 
         Args:
             rng: Draws where searches start.
@@ -93,16 +101,20 @@ class Solver:
         reach = self.reach
         if warm is None:
             spread = START_SPREAD * rng.normal(size=(N_STARTS - 1, len(reach.q)))
+            spread[:, -1] *= LAST_SPREAD
             found = self._search(np.vstack([reach.q, reach.q + spread]), 0, N_FIRST, PENALTY)
             n_before = found.n_evaluations
-            again = np.ascontiguousarray(found.x[_best(found, N_KEPT)])
+            again = np.ascontiguousarray(found.x[_apart(found)])
         else:
             n_before, again = 0, warm[None]
         found = self._search(again, 0, N_LAST, WARM_PENALTY)
-        chosen = _nearest(found, reach.q)
-        T = reach.hand(found.x[chosen])
-        problem = self._unsolved(T)
-        return self._answer(chosen, found.x[[chosen]], T[None], found, n_before, problem, begin)
+        first = _nearest(found, reach.q)
+        order = [first, *(int(i) for i in _best(found, len(found.x)) if i != first)]
+        Ts = [reach.hand(found.x[i]) for i in order]
+        return [
+            self._answer(i, found.x[[i]], T[None], found, n_before, self._unsolved(T), begin)
+            for i, T in zip(order, Ts, strict=True)
+        ]
 
     def path(
         self, T_goal: Float[np.ndarray, "4 4"], warm: Float[np.ndarray, "C n"] | None = None
@@ -235,6 +247,7 @@ class Solver:
             T_start=_plain(reach.T_start),
             T_goal=_plain(T_goal),
             body=_plain(reach.body),
+            body_radius=float(np.linalg.norm(reach.body, axis=1).max(initial=0.0)),
             workspace=_plain(reach.workspace),
             kinds=np.array(shapes.kinds, np.int64),
             shapes=_plain(shapes.Ts_world_shape),
@@ -305,6 +318,16 @@ def _nearest(found: Minimum, q: Float[np.ndarray, "n"]) -> int:
     rank = found.cost + EXACT * found.violation
     good = np.flatnonzero(rank <= rank.min() + AS_GOOD)
     return int(good[np.argmin(np.linalg.norm(found.x[good] - q, axis=1))])
+
+
+def _apart(found: Minimum) -> list[int]:
+    """The best starts that ended apart from each other, at most `N_KEPT`."""
+    chosen: list[int] = []
+    for i in map(int, _best(found, len(found.x))):
+        away = np.abs(found.x[chosen] - found.x[i]).max(1, initial=0.0)
+        if (away > APART).all() and len(chosen) < N_KEPT:
+            chosen.append(i)
+    return chosen
 
 
 def _best(found: Minimum, n: int = 1) -> Int[np.ndarray, "n"]:

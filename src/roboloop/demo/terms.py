@@ -39,6 +39,8 @@ class Terms(NamedTuple):
     T_start: np.ndarray
     T_goal: np.ndarray
     body: np.ndarray
+    body_radius: float
+    """Largest distance of a body's point from the hand's origin."""
     workspace: np.ndarray
     """(2, 3) corners of the box that the body's points should stay in."""
     kinds: np.ndarray
@@ -253,6 +255,11 @@ def _collision(terms, T, pull):
     best, way = np.full(n_points, terms.margin), np.zeros((n_points, 3))
     for m in range(len(terms.kinds)):
         a, b, c = terms.sizes[m, 0], terms.sizes[m, 1], terms.sizes[m, 2]
+        far = terms.body_radius + terms.margin + np.sqrt(a * a + b * b + c * c) + a
+        dx, dy = T[0, 3] - terms.shapes[m, 0, 3], T[1, 3] - terms.shapes[m, 1, 3]
+        dz = T[2, 3] - terms.shapes[m, 2, 3]
+        if dx * dx + dy * dy + dz * dz > far * far:
+            continue
         approach(
             terms.kinds[m], terms.shapes[m], a, b, c, T[:3, :3], T[:3, 3], terms.body, best, way
         )  # fmt: skip
