@@ -1,5 +1,7 @@
 """`roboloop plan`: words, a picture with numbered keypoints, a film; and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,8 +10,11 @@ from roboloop.cli import main
 from roboloop.data.video import decode
 from roboloop.demo.plan import numbered_keypoints, project
 from roboloop.run import read_json
+from roboloop.scene.families import complete
 from roboloop.scene.folder import write_scene
-from scenes import bowl_and_plate
+from scenes import bowl_and_plate, make_object, make_scene
+
+STAGES = {"grasp", "place", "retreat"}
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +31,26 @@ def test_a_plan_is_said_drawn_and_filmed(scene, tmp_path, capsys):
     assert shown.out.strip() == str(out / "plan.png")
     assert "until the horizontal distance from the bowl's bottom to the plate's" in shown.err
     assert "keypoints bowl: 0 center, 1 top" in shown.err
-    assert read_json(out / "manifest.json")["figures"]["success"] is True
+    assert set(read_json(out / "manifest.json")["figures"]["control_steps"]) == STAGES
     with Image.open(out / "plan.png") as picture:
         assert picture.size == (960, 720)
     frames = np.stack(list(decode(out / "plan.mp4")))
     assert len(frames) > 40
     assert np.abs(frames[-1].astype(int) - frames[0]).max() > 50
+
+
+def test_an_object_too_wide_for_the_hand_is_not_moved(tmp_path, capsys):
+    wide = make_object("box", "box", (-0.08, -0.06))
+    wide = complete(replace(wide, size=(0.15, 0.14, 0.12), keypoints={}))
+    graph = make_scene(wide, make_object("plate", "plate", (0.0, 0.14)))
+    write_scene(graph, tmp_path / "scene")
+    words = ["plan", str(tmp_path / "scene"), "put the box on the plate"]
+    assert main([*words, "--out", str(tmp_path / "plan")]) == 2
+    assert (
+        "no plan: grasp: no antipodal grasp on `object` within the hand's 8 cm"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "plan" / "plan.mp4").exists()
 
 
 def test_keypoints_are_drawn_where_the_camera_sees_them():

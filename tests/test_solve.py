@@ -11,7 +11,7 @@ import pytest
 from roboloop import pose
 from roboloop.demo.minimise import minimise
 from roboloop.demo.reach import KINDS, Reach, Shapes, Weights
-from roboloop.demo.solve import N_SAMPLES, Solver
+from roboloop.demo.solve import N_SAMPLES, Solver, why_not
 from roboloop.demo.terms import evaluate, n_constraints
 from roboloop.errors import RoboloopError
 from roboloop.robot import ROBOTS, robot_chain
@@ -138,6 +138,17 @@ def test_what_is_out_of_reach_is_said_with_the_constraint_and_by_how_much():
     answer = Solver(reach, (far,), WEIGHTS).subgoal(np.random.default_rng(0))
     assert answer.problem.startswith("out of reach: that the distance from the hand to ")
     assert answer.violation > 1
+
+
+def test_contradictory_constraints_are_named():
+    texts = ("z(robot.eef) > 0.5", "norm(xy(robot.eef)) > 0.4", "z(robot.eef) < 0.3")
+    some = tuple(map(parse, texts))
+    why = why_not(make_reach(nothing()), some, WEIGHTS, np.random.default_rng(0))
+    assert why == (
+        "that the height of the hand is at least 50 cm and that the height of the hand is at most "
+        "30 cm cannot both be reached"
+    )
+    assert not why_not(make_reach(nothing()), some[:2], WEIGHTS, np.random.default_rng(0))
 
 
 def test_a_constraint_below_a_negative_number_is_kept():

@@ -71,12 +71,14 @@ def run(config: Config) -> None:
             if result.episode is None:
                 raise RoboloopError(f"no plan: {result.reason}", "nothing was moved", config.scene)
             write_bytes_atomic(config.out / "plan.mp4", film(cell, result.episode))
+            if result.reason:
+                hint = "plan.mp4 shows how far it gets"
+                raise RoboloopError(f"the plan fails: {result.reason}", hint, config.out)
             steps = {name: stop - first for name, first, stop in result.episode.subtasks}
-            record.finish(success=not result.reason, reason=result.reason, control_steps=steps)
+            record.finish(control_steps=steps, cpu_s=round(spent, 2))
             console.summary(
                 planned=" · ".join(f"{name} {n * CONTROL_DT:.1f} s" for name, n in steps.items()),
-                outcome=result.reason
-                or f"success, after {spent:.1f} CPU s of planning and physics",
+                took=f"{spent:.1f} CPU s of planning and physics",
             )
     console.emit(config.out / "plan.png")
 

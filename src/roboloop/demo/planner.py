@@ -18,7 +18,7 @@ from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.demo.reach import Weights, reach_of
-from roboloop.demo.solve import Solver
+from roboloop.demo.solve import Solver, why_not
 from roboloop.task.constraints import parse
 from roboloop.task.spec import Stage
 
@@ -52,6 +52,7 @@ class Planner:
     def __init__(self, cell: Cell, rng: np.random.Generator) -> None:
         self.cell, self._rng = cell, rng
         self.arm = Arm(cell)
+        self._why: dict[str, str] = {}
 
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
         """Plan stage `index` from the state `qpos`; see `Expert`."""
@@ -111,7 +112,8 @@ class Planner:
         steepest = -0.5 if near is None else 0.2
         keep = np.flatnonzero(Ts_world_eef[:, 2, 2] < steepest)
         if not keep.size:
-            raise Unreachable(f"no antipodal grasp on `{what}`")
+            width = f"{100 * cell.robot.max_opening:.0f} cm"
+            raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {width}")
         cost = self._cost(what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
         return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
 
@@ -167,7 +169,9 @@ class Planner:
         reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), role)
         answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng)
         if all(answer.problem for answer in answers):
-            raise Unreachable(answers[0].problem)
+            if stage.name not in self._why:  # takes many solutions: once is enough
+                self._why[stage.name] = why_not(reach, constraints, SUBGOAL, self._rng)
+            raise Unreachable(self._why[stage.name] or answers[0].problem)
         return (answer.q[0] for answer in answers if not answer.problem)
 
     # --- moving what is held

@@ -6,7 +6,7 @@ cheapest is taken. Every search starts from several positions, the same ones eac
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from time import process_time
 
 import numpy as np
@@ -274,6 +274,21 @@ class Solver:
 def _plain(array: np.ndarray) -> np.ndarray:
     """A copy of one kind of array: compiled code is made anew for every other kind."""
     return np.array(array, float, order="C")
+
+
+def why_not(
+    reach: Reach, constraints: tuple[Constraint, ...], weights: Weights, rng: np.random.Generator
+) -> str:
+    """Say which constraint, or which two together, cannot hold; empty if all can."""
+    for n in (1, 2, len(constraints)):
+        for some in combinations(constraints, n):
+            problem = Solver(reach, some, weights).subgoal(rng).problem
+            if problem and n == 2:
+                first, second = (each.sentence for each in some)
+                return f"that {first} and that {second} cannot both be reached"
+            if problem:
+                return problem
+    return ""
 
 
 class _Residuals:
