@@ -59,15 +59,19 @@ def solve(problem: Problem, scorer: Scorer, seed: int) -> dict:
     start = process_time()
     solver = Solver(later.reach, both, subgoal_weights(problem))
     warm = solver.subgoal(np.random.default_rng(seed), warm=cold.q[0])
-    Solver(later.reach, problem.path, PATH).path(later.T_world_goal, warm=way.q)
+    warm_way = Solver(later.reach, problem.path, PATH).path(later.T_world_goal, warm=way.q)
     warm_s = process_time() - start
+    # where the scene's motion already breaks a path constraint at the start, no path can keep it
+    at_start = later.reach.values_at(later.reach.T_start)
+    broken = max((float(c.violation(at_start)) for c in problem.path), default=0.0)
+    warm_off = warm_way.violation if warm_way.violation > max(broken, 0.0) else 0.0
     reach = problem.reach
     at_goal = scorer.subgoal(reach.hand(cold.q[0]))
     on_way = scorer.path([reach.hand(q) for q in way.q])
     return {
         "subgoal_cost": at_goal["cost"],
         "path_cost": on_way["cost"],
-        "violation": max(at_goal["violation"], on_way["violation"], warm.violation),
+        "violation": max(at_goal["violation"], on_way["violation"], warm.violation, warm_off),
         "penetration": on_way["penetration"],
         "subgoal_penetration": at_goal["penetration"],
         "subgoal_cold_s": subgoal_s,

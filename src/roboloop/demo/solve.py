@@ -38,9 +38,9 @@ N_KEPT, APART = 8, 0.15
 AS_GOOD = 1e-3
 """Costs that differ by less are the same."""
 N_FIRST, N_LAST = 30, 60
-N_PATH_FIRST, N_PATH_LAST = 18, 30
+N_PATH_FIRST, N_PATH_LAST, N_PATH_WARM = 18, 30, 15
 """Evaluations of each search at most, at first and of those that go on."""
-N_STEPPED, STEPPED = 400, 0.06
+N_STEPPED, STEPPED = 300, 0.06
 """Evaluations of the stepwise cost, and the first change of a joint (rad)."""
 VIAS = np.array([(0.5, 0), (0.5, 0.08), (0.25, 0.05), (0.75, 0.05), (0.1, 0.1), (0.9, 0.1)])[
     :, None
@@ -125,7 +125,7 @@ class Solver:
         """
         begin = process_time()
         if warm is not None:
-            found = self._search(warm[None], len(warm), N_LAST, WARM_PENALTY, T_goal)
+            found = self._search(warm[None], len(warm), N_PATH_WARM, WARM_PENALTY, T_goal)
             found = [found]
         else:
             found = [self._way(T_goal, VIAS, 2), self._way(T_goal, VIAS_OF_TWO, 1)]
@@ -164,7 +164,7 @@ class Solver:
         Ts = pose.interpolate(reach.T_start, T_goal, shares)
         Ts[:, 2, 3] += lifts
         Ts = pose.inverse(reach.T_world_base) @ Ts
-        q = inverse_kinematics(reach.chain, Ts, np.tile(reach.q, (len(Ts), 1)), reach.q, IK, 2).q
+        q = inverse_kinematics(reach.chain, Ts, np.tile(reach.q, (len(Ts), 1)), reach.q, IK, 0).q
         starts = q.reshape(n_starts, n_waypoints, -1)
         found = self._search(starts, n_waypoints, N_PATH_FIRST, PENALTY, T_goal)
         again = np.ascontiguousarray(found.x[_best(found, n_kept)]).reshape(n_kept, n_waypoints, -1)
