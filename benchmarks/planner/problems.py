@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from roboloop import pose
-from roboloop.demo.reach import KINDS, Reach, Shapes
+from roboloop.demo.reach import KINDS, Reach, Shapes, spread
 from roboloop.kinematics import Chain, rodrigues_terms
 from roboloop.task.constraints import Constraint
 from roboloop.task.expression import Values
@@ -116,7 +116,7 @@ def _problem(stage: dict, data: dict, chain: Chain) -> Problem:
         np.array(data["robot"]["reset_q"]),
         {**held, "robot.eef": np.zeros(3)},
         Values({k: p for k, p in points.items() if k not in held}, {}),
-        full[_spread(full, N_POINTS)],
+        spread(full, N_POINTS),
         _shapes(stage["obstacles"]),
         np.array([1.0, 0, 0]),
         np.array([data["bounds_min"], data["bounds_max"]]),
@@ -166,12 +166,3 @@ def _surface(shape: dict, n: int, rng: np.random.Generator) -> np.ndarray:
     angle, t = rng.uniform(0, 2 * np.pi, n), rng.uniform(0, 1, n)
     round_ = np.cos(angle)[:, None] * v + np.sin(angle)[:, None] * np.cross(u, v)
     return a + t[:, None] * (b - a) + shape["radius"] * round_
-
-
-def _spread(points: np.ndarray, n: int) -> list[int]:
-    """Indices of n points far from each other, the first one first."""
-    chosen, far = [0], np.linalg.norm(points - points[0], axis=1)
-    for _ in range(n - 1):
-        chosen.append(int(np.argmax(far)))
-        far = np.minimum(far, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return chosen

@@ -1,13 +1,11 @@
 """`roboloop plan`: what the planner would do in one scene, in words, a picture and a video."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from time import process_time
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
-from tyro.conf import Positional
 
 from roboloop import console, pose
 from roboloop.cell import Cell, build_cell
@@ -18,11 +16,12 @@ from roboloop.demo.planner import Planner
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.render import EPISODE_CAMERAS, Renderer
 from roboloop.robot import ROBOTS
-from roboloop.run import CommonFlags, Run, atomic_path, write_bytes_atomic
+from roboloop.run import Run, atomic_path, write_bytes_atomic
 from roboloop.scene.folder import read_scene
 from roboloop.scene.graph import SceneGraph
 from roboloop.scene.preview import preview
 from roboloop.sim import CONTROL_DT
+from roboloop.task.command import Config as TaskConfig
 from roboloop.task.command import describe
 from roboloop.task.make import make_task
 from roboloop.task.spec import write_task
@@ -37,15 +36,8 @@ PATH_COLOR = "#ffffff"
 
 
 @dataclass(frozen=True)
-class Config(CommonFlags):
+class Config(TaskConfig):
     """Plan a sentence in one scene, run the plan in physics, and show it."""
-
-    scene: Positional[Path]
-    """A scene folder, such as OUT/twin of `roboloop scene`."""
-    sentence: Positional[str]
-    """What to do: `put A on B`, `put A in B`, `open A`, `close A`."""
-    robot: str = "panda"
-    """The robot that does it."""
 
 
 def run(config: Config) -> None:

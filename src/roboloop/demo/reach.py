@@ -149,7 +149,7 @@ def reach_of(
     return Reach(
         chain, base, upright @ pose.inverse(T_eef_body), q, np.array(cell.robot.home),
         {**held, "robot.eef": np.zeros(3)}, Values(others, values.joints),
-        _spread(points, N_BODY), _shapes(model, data, np.flatnonzero(around)),
+        spread(points, N_BODY), _shapes(model, data, np.flatnonzero(around)),
         np.array([0.0, 0.0, 1.0]), np.array([[-np.inf] * 3, [np.inf] * 3]),
     )  # fmt: skip
 
@@ -171,8 +171,8 @@ def _corners(
     return np.concatenate(found)
 
 
-def _spread(points: Float[np.ndarray, "P 3"], n: int) -> Float[np.ndarray, "n 3"]:
-    """At most `n` points, far from each other."""
+def spread(points: Float[np.ndarray, "P 3"], n: int) -> Float[np.ndarray, "n 3"]:
+    """At most `n` points far from each other, the first one first."""
     chosen, far = [0], np.linalg.norm(points - points[0], axis=1)
     while len(chosen) < n and far.max() > 0:
         chosen.append(int(np.argmax(far)))
