@@ -14,8 +14,9 @@ from roboloop.data.views import View
 from roboloop.robot import ROBOTS, Robot, attach
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.folder import read_scene
-from roboloop.scene.graph import SceneGraph
+from roboloop.scene.graph import Relation, SceneGraph
 from roboloop.task.constraints import Constraint, Values, parse
+from roboloop.task.expression import SHARE
 from roboloop.task.spec import Task
 
 
@@ -84,10 +85,13 @@ class Cell:
         self, site_xpos: Float[np.ndarray, "*B nsite 3"], qpos: Float[np.ndarray, "*B nq"]
     ) -> Values:
         """What the task's constraints read, from kinematics that belong together."""
-        return Values(
-            {name: site_xpos[..., site, :] for name, site in self._points.items()},
-            {name: qpos[..., address] for name, address in self._joints.items()},
-        )
+        points = {name: site_xpos[..., site, :] for name, site in self._points.items()}
+        joints = {name: qpos[..., address] for name, address in self._joints.items()}
+        shares = {}
+        for name, address in self._joints.items():
+            low, high = self.joint_range(name)
+            shares[name + SHARE] = (qpos[..., address] - low) / (high - low)
+        return Values(points, joints | shares)
 
     def frame_body(self, reference: str) -> int:
         """The body that carries a `role` or `role.keypoint`."""
@@ -95,6 +99,15 @@ class Cell:
         if not keypoint:
             return self.model.body(self.task.roles[role]).id
         return int(self.model.site_bodyid[self.model.site(self.site_name(reference)).id])
+
+    def contents(self, body: int) -> list[int]:
+        """The bodies of what is in an object, and goes where it goes."""
+        name = self.model.body(body).name
+        return [
+            self.model.body(obj.name).id
+            for obj in self.graph.objects
+            if Relation("in", name) in obj.relations
+        ]
 
     def site_name(self, reference: str) -> str:
         """MuJoCo's name of a `role.keypoint`."""
@@ -104,6 +117,11 @@ class Cell:
     def joint_address(self, name: str) -> int:
         """Address in qpos of a `role.joint`."""
         return self._joints[name]
+
+    def joint_range(self, name: str) -> tuple[float, float]:
+        """Limits of a `role.joint`, m or rad."""
+        low, high = self.model.jnt_range[self.joint_at(self._joints[name])]
+        return float(low), float(high)
 
     def joint_at(self, address: int) -> int:
         """Id of the joint at an address of qpos."""

@@ -18,7 +18,9 @@ LIFTS = (0.06, 0.12, 0.18, 0.26)
 """Heights that transits are tried at, above the higher of their ends, m."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
-TURN_SPEED = 0.6
+TURNS_ALONG = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Shares of a door's turn that a hand on its handle takes part in, in the order they are tried."""
+TURN_SPEED = 0.4
 """Of turning what is held in place, share of the usual speed."""
 CLEAR = -0.0015
 """Overlap that resting contact shows, m; deeper is a collision."""
@@ -84,9 +86,9 @@ class Arm:
         A held free body moves with the hand. Overlaps that `qpos` itself has, up to half a
         millimetre more, do not count: it is real.
         """
-        limit = min(CLEAR, next(self._collisions.clearances(qpos[None], held, touched)) - 0.0005)
+        limit = min(CLEAR, next(self._clearances(qpos[None], held, touched)) - 0.0005)
         every = self._with_arm(qpos, q, held, T_held_eef)
-        return (each > limit for each in self._collisions.clearances(every, held, touched))
+        return (each > limit for each in self._clearances(every, held, touched))
 
     def distances(
         self,
@@ -95,7 +97,13 @@ class Arm:
         touched: int | None = None,
     ) -> Iterator[float]:
         """Yield the smallest distance (m) of each arm configuration; see `clear`."""
-        return self._collisions.clearances(self._with_arm(qpos, q), None, touched)
+        return self._clearances(self._with_arm(qpos, q), None, touched)
+
+    def _clearances(
+        self, qpos: np.ndarray, held: int | None = None, touched: int | None = None
+    ) -> Iterator[float]:
+        inside = () if held is None else self.cell.contents(held)
+        return self._collisions.clearances(qpos, held, touched, inside)
 
     def _with_arm(
         self,
@@ -119,7 +127,7 @@ class Arm:
         held: int | None = None,
     ) -> Iterator[bool]:
         """Say of whole configurations, one after another, whether they are free of collision."""
-        return (each > CLEAR for each in self._collisions.clearances(qpos, held, touched))
+        return (each > CLEAR for each in self._clearances(qpos, held, touched))
 
     def travel(
         self,
@@ -240,7 +248,8 @@ class Arm:
     ) -> Float[np.ndarray, "T n"]:
         """Move the hand with a jointed body that it holds or pushes, as the joint takes `values`.
 
-        First the hand goes `deeper` into the body (m, world).
+        First the hand goes `deeper` into the body (m, world). It turns with the body, or less where
+        the arm cannot: a bar turns between the fingers.
 
         Raises:
             Unreachable: The arm cannot follow.
@@ -250,14 +259,30 @@ class Arm:
         T_eef = self.eef(q)
         T_eef[:3, 3] += deeper
         T_body_eef = pose.inverse(self.body_pose(body)) @ T_eef
-        Ts = [self.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values]
-        return self.follow(np.stack(Ts), q)
+        Ts = np.stack([self.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values])
+        problem = ""
+        for share in TURNS_ALONG:
+            try:
+                return self.follow(turned(T_eef, Ts, share), q)
+            except Unreachable as error:
+                problem = error.problem
+        raise Unreachable(problem)
 
     def follow(
         self, Ts_world_eef: Float[np.ndarray, "T 4 4"], q: Float[np.ndarray, "n"]
     ) -> Float[np.ndarray, "S n"]:
         """Solve a path of the hand; see `motion.follow`."""
         return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
+
+
+def turned(
+    T: Float[np.ndarray, "4 4"], Ts: Float[np.ndarray, "*B 4 4"], share: float
+) -> Float[np.ndarray, "*B 4 4"]:
+    """The positions of poses, and of their turns from `T` a share."""
+    result = Ts.copy()
+    turn = pose.matrix_to_rotvec(T[:3, :3].T @ Ts[..., :3, :3])
+    result[..., :3, :3] = T[:3, :3] @ pose.rotvec_to_matrix(share * turn)
+    return result
 
 
 def raised(T: Float[np.ndarray, "4 4"], height: float) -> Float[np.ndarray, "4 4"]:

@@ -1,7 +1,7 @@
 """Collision of the whole arm and what it holds, on MuJoCo's own shapes."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import mujoco
 import numpy as np
@@ -24,7 +24,11 @@ class Collisions:
         self._hand = below(model, int(model.site_bodyid[model.site("robot/eef").id]))
 
     def clearances(
-        self, qpos: Float[np.ndarray, "B nq"], held: int | None = None, touched: int | None = None
+        self,
+        qpos: Float[np.ndarray, "B nq"],
+        held: int | None = None,
+        touched: int | None = None,
+        inside: Sequence[int] = (),
     ) -> Iterator[float]:
         """Yield the smallest signed distance (m, at most `MARGIN`) in each configuration.
 
@@ -34,10 +38,12 @@ class Collisions:
             qpos: Whole configurations; a held object is where qpos says.
             held: Body that moves with the hand: checked against the scene, not against the hand.
             touched: Body that the hand may touch (what it is about to hold), with its children.
+            inside: Bodies that go with what is held, and count for nothing.
         """
         model = self._model
         body_of = model.geom_bodyid
         moves = self._is_robot if held is None else self._is_robot | (body_of == held)
+        loose = np.isin(body_of, inside)
         in_hand = np.isin(body_of, self._hand)
         free = [b for b in (held, touched) if b is not None]
         ours = np.isin(body_of, np.concatenate([below(model, b) for b in free])) if free else None
@@ -48,6 +54,7 @@ class Collisions:
             a, b = self._data.contact.geom.T
             counts = moves[a] != moves[b]
             counts |= self._is_robot[a] & self._is_robot[b]
+            counts &= ~(loose[a] | loose[b])
             if ours is not None:
                 counts &= ~((ours[a] & in_hand[b]) | (ours[b] & in_hand[a]))
             yield min(MARGIN, self._data.contact.dist[counts].min(initial=MARGIN))

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop.cell import Cell
+from roboloop.task.expression import SHARE
 
 MOVED, LIFTED = 0.015, 0.02
 """An object that went less far was not touched; one that rose higher was held, m."""
@@ -29,7 +30,7 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
     if "object" in cell.task.roles:
         return _object_reason(cell, qpos, [c.text for c in violated])
     moved = {j for c in cell.success for j in c.names()[1]}
-    address = cell.joint_address(moved.pop())
+    address = cell.joint_address(moved.pop().removesuffix(SHARE))
     span = np.ptp(cell.model.jnt_range[cell.joint_at(address)])
     share = np.abs(qpos[:, address] - qpos[0, address]).max() / span
     if share < JOINT_MOVED:

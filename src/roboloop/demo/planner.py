@@ -13,7 +13,7 @@ from mujoco import mjtJoint
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.arm import Arm, raised, set_free
+from roboloop.demo.arm import TURNS_ALONG, Arm, raised, set_free, turned
 from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.demo.push import contacts
@@ -21,7 +21,9 @@ from roboloop.demo.rank import ranked_grasps
 from roboloop.demo.reach import Reach, Weights, reach_of
 from roboloop.demo.solve import Solver, why_not
 from roboloop.robot import forward_kinematics
+from roboloop.sim import CONTROL_DT
 from roboloop.task.constraints import Constraint, parse
+from roboloop.task.expression import SHARE
 from roboloop.task.spec import Stage
 
 APPROACH = 0.07
@@ -77,6 +79,8 @@ class Planner:
             return Motion(with_gripper(self._push(stage, stage.push, qpos), robot.gripper_closed))
         if held:
             path = self._transfer(index, held, qpos, warm)
+            dwell = round(stage.dwell / CONTROL_DT)
+            path = np.concatenate([path, np.repeat(path[-1:], dwell, 0)])
             hold = (GRIP_STEPS, robot.gripper_open) if stage.release else ()
             return Motion(with_gripper(path, robot.gripper_closed, *hold))
         pushed = index and self.cell.task.stages[index - 1].push
@@ -151,12 +155,14 @@ class Planner:
         state = qpos.copy()
         if "." in held:
             address, value = self._joint_goal(stage)
-            T = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
-            ik, good = self.arm.reach(T[None], np.array(self.cell.robot.home))
+            T_end = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
+            Ts = np.stack([turned(self.arm.eef(q), T_end, share) for share in TURNS_ALONG])
+            ik, good = self.arm.reach(Ts, np.array(self.cell.robot.home))
             state[address] = value
-            state[self.cell.arm_qpos] = ik.q[0]
-            if good[0] and all(self.arm.clear_states(state[None], held=body)):
-                return ik.q[0]
+            for there in ik.q[good]:
+                state[self.cell.arm_qpos] = there
+                if all(self.arm.clear_states(state[None], touched=body)):
+                    return there
             raise Unreachable("the arm cannot follow the joint")
         _, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body)
         for there in answers:
@@ -311,11 +317,14 @@ class Planner:
     def _joint_goal(self, stage: Stage) -> tuple[int, float]:
         """Address in qpos of the joint that a sub-goal is about, and the value that meets it."""
         constraints = tuple(parse(text) for text in stage.subgoal)
-        (joint,) = set[str]().union(*(c.names()[1] for c in constraints))
-        address = self.cell.joint_address(joint)
-        low, high = self.cell.model.jnt_range[self.cell.joint_at(address)]
-        limits = (float(low), float(high))
-        return address, solve_joint(constraints, self.arm.values(), joint, limits)
+        (name,) = set[str]().union(*(c.names()[1] for c in constraints))
+        joint = name.removesuffix(SHARE)
+        low, high = self.cell.joint_range(joint)
+        if joint == name:
+            value = solve_joint(constraints, self.arm.values(), joint, (low, high))
+        else:
+            value = low + (high - low) * solve_joint(constraints, self.arm.values(), name, (0, 1))
+        return self.cell.joint_address(joint), value
 
 
 def _along_approach(distance: float) -> np.ndarray:

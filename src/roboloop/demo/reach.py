@@ -135,6 +135,7 @@ def reach_of(
     is_robot = np.array([model.body(b).name.startswith("robot/") for b in range(model.nbody)])
     of_hand = solid & np.isin(model.geom_bodyid, hand)
     of_body = solid & np.isin(model.geom_bodyid, below(model, body))
+    of_body |= solid & np.isin(model.geom_bodyid, cell.contents(body))
     around = solid & ~is_robot[model.geom_bodyid] & ~of_body
     points = np.concatenate(
         [

@@ -173,7 +173,10 @@ def _place(
         key, offset = _nearest_surface(parent_old, old.T_world_obj[:2, 3], bottom_old)
         scale = np.array(parent.size) / parent_old.size
         offset = offset * np.array([*scale[:2], 1.0])
-        offset[:2] += rng.uniform(-spread.stacked_xy, spread.stacked_xy, 2)
+        if FAMILIES[cousin.category].rolls:  # away from the walls: it finds its place by itself
+            offset[:2] *= 0.6
+        else:
+            offset[:2] += rng.uniform(-spread.stacked_xy, spread.stacked_xy, 2)
         p = pose.transform(parent.T_world_obj, np.array(parent.keypoints[key]) + offset)
         xy, bottom = p[:2], p[2]
         turned = _yaw(parent) - _yaw(parent_old)
@@ -210,6 +213,8 @@ def _fits(
     obj: SceneObject, twin: SceneGraph, placed: dict[str, SceneObject], camera: Camera
 ) -> bool:
     """Whether an object keeps apart from the others, on the table and in view."""
+    if FAMILIES[obj.category].rolls:  # what it is in fits
+        return True
     old, kin = twin.object(obj.name), _kin(obj, placed)
     for other in placed.values():
         if other.name in kin or obj.name in _kin(other, placed):

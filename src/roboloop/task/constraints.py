@@ -2,11 +2,13 @@
 
 `norm(xy(object.bottom - target.inside)) < 0.02` holds where the bottom of whatever plays the role
 `object` is horizontally within 2 cm of the inside of the `target`. Names are `role.keypoint` (a
-point, m) and `role.joint` inside `joint(...)` (m or rad). One comparison (`<` or `>`) a constraint.
+point, m), `role.joint` inside `joint(...)` (m or rad) or `share(...)` (of its range). One
+comparison (`<` or `>`) a constraint.
 What may be written: `language.py`; how it is evaluated: `expression.py`.
 """
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +17,7 @@ from jaxtyping import Float
 
 from roboloop.errors import RoboloopError
 from roboloop.task.explain import sentence, unit_name
-from roboloop.task.expression import Node, Program, Unit, Values, joint, make, point
+from roboloop.task.expression import Node, Program, Unit, Values, joint, make, point, share
 from roboloop.task.language import ALLOWED, Refused, Scope, expression, read_ast
 
 TOLERANCES: dict[Unit, float] = {(1, 0): 1e-3, (0, 1): 1e-2, (0, 0): 1e-3}
@@ -77,7 +79,7 @@ def parse(text: str) -> Constraint:
     try:
         match body:
             case [ast.Expr(ast.Compare(a, [ast.Lt() | ast.Gt() as than], [b]) as whole)]:
-                scope = Scope({}, point, {"joint": _joint})
+                scope = Scope({}, point, {"joint": _of_joint(joint), "share": _of_joint(share)})
                 left, right = expression(a, scope), expression(b, scope)
                 if isinstance(than, ast.Gt):
                     left, right = right, left
@@ -95,8 +97,11 @@ def _difference(where: ast.AST, a: Node, b: Node) -> Node:
     return make("sub", a, b)
 
 
-def _joint(call: ast.AST, *args: ast.expr) -> Node:
-    match args:
-        case [ast.Attribute(value=ast.Name()) as name]:
-            return joint(ast.unparse(name))
-    raise Refused(call, "`joint` takes one `role.joint`")
+def _of_joint(make_node: Callable[[str], Node]) -> Callable[..., Node]:
+    def read(call: ast.AST, *args: ast.expr) -> Node:
+        match args:
+            case [ast.Attribute(value=ast.Name()) as name]:
+                return make_node(ast.unparse(name))
+        raise Refused(call, f"`{make_node.__name__}` takes one `role.joint`")
+
+    return read

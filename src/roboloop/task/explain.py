@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from roboloop.task.expression import Node, Unit
+from roboloop.task.expression import SHARE, Node, Unit
 
 SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
@@ -51,8 +51,12 @@ def phrase(node: Node) -> str:
     """Name what an expression is."""
     if node.op == "constant":
         return _numbers(node)
-    if node.op in ("point", "joint"):
-        return _name(str(node.item)) if node.op == "point" else f"the joint {node.item}"
+    if node.op == "point":
+        return _name(str(node.item))
+    if node.op == "joint":
+        name = str(node.item)
+        named = f"the joint {name.removesuffix(SHARE)}"
+        return named if name == name.removesuffix(SHARE) else f"the share of {named}'s range"
     if (middle := _middle_of(node)) is not None:
         return f"the middle of {_and([phrase(p) for p in middle])}"
     return _PHRASES.get(node.op, _as_written)(node)
@@ -71,7 +75,8 @@ def source(node: Node, rename: Callable[[str], str] = str) -> str:
     if node.op == "point":
         return rename(str(node.item))
     if node.op == "joint":
-        return f"joint({rename(str(node.item))})"
+        name = str(node.item).removesuffix(SHARE)
+        return f"{'joint' if name == node.item else 'share'}({rename(name)})"
     if node.op in SYMBOLS:
         return f"({parts[0]} {SYMBOLS[node.op]} {parts[1]})"
     if node.op == "neg":

@@ -76,6 +76,15 @@ def joint(name: str) -> Node:
     return Node("joint", unit=OF_JOINT, item=name)
 
 
+SHARE = ".share"
+"""Ends the name of a joint's value as a share of its range."""
+
+
+def share(name: str) -> Node:
+    """A named joint's value as a share of its range: 0 at its lowest, 1 at its highest."""
+    return Node("joint", item=name + SHARE)
+
+
 def make(op: str, *args: Node, item: Item = ()) -> Node:
     """Apply an operation; constants are folded.
 

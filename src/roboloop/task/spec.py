@@ -12,6 +12,7 @@ from roboloop.robot import ROBOTS
 from roboloop.run import read_json, write_json
 from roboloop.scene.graph import SceneGraph
 from roboloop.task.constraints import parse
+from roboloop.task.expression import SHARE
 
 FORMAT = 2
 
@@ -33,6 +34,8 @@ class Stage:
     """What the hand lets go of at the end of this stage."""
     push: str | None = None
     """`role.keypoint` on a jointed part that the closed hand pushes, without holding it."""
+    dwell: float = 0.0
+    """How long the hand stays where the sub-goal holds, s."""
     subgoal: tuple[str, ...] = ()
     """Constraints that hold at the end of the stage, before a release."""
     path: tuple[str, ...] = ()
@@ -102,6 +105,7 @@ class Task:
         joints = {f"{r}.{j.name}" for r, o in objects.items() for j in o.joints}
         for text in self.constraints():
             used_points, used_joints = parse(text).names()
+            used_joints = {name.removesuffix(SHARE) for name in used_joints}
             for missing in sorted((used_points - points) | (used_joints - joints)):
                 raise RoboloopError(f"task constraint `{text}`: the scene has no `{missing}`")
 

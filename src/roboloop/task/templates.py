@@ -11,8 +11,10 @@ HAND_CLEAR = "max(z(robot.eef - object.top), norm(xy(robot.eef - object.center))
 """The hand is 3 cm above the object's top, or 15 cm beside its middle: it has let go."""
 UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object.bottom)"
 """The object leans by less than about 17 degrees."""
-TILTED = "z(unit(object.top - object.bottom)) < -0.3"
-"""The object's mouth points down, by 17 degrees or more."""
+TILTED = "z(unit(object.top - object.bottom)) < -0.4"
+"""The object's mouth points down, by 24 degrees or more."""
+LANDING = "object.top + 0.35 * (object.top - object.bottom)"
+"""Below this, about, lands what leaves the tilted object."""
 LEVELS = {
     "open": (">", 0.8, 0.6),
     "close": ("<", 0.03, 0.1),
@@ -111,7 +113,6 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     if "inside" not in target.keypoints or "inside" not in object_.keypoints:
         raise RoboloopError(f"cannot pour `{object_.name}` into `{target.name}`", "both are hollow")
     over = "norm(xy(object.top - target.top)) < {}"
-    above = ("z(object.top - target.top) > 0.04", "z(object.top - target.top) < 0.08")
     beside = (max(object_.size[:2]) + max(target.size[:2])) / 2 + 0.03
     stages = (
         Stage("grasp", reference="object", grasp="object"),
@@ -124,8 +125,15 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         Stage(
             "pour",
             reference="target.top",
-            subgoal=(over.format(0.01), *above, TILTED),
-            path=(over.format(0.05),),
+            subgoal=(
+                f"norm(xy({LANDING} - target.top)) < 0.01",
+                "z(object.top - target.top) > 0.05",
+                "z(object.top - target.top) < 0.08",
+                "z(robot.eef - object.top) > 0",
+                TILTED,
+            ),
+            path=(over.format(0.06),),
+            dwell=0.8,
         ),
         Stage(
             "right",
@@ -155,12 +163,8 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
 def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], Plan]:
     def stages(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         target = roles["target"]
-        low, high = next(j.range for j in target.joints if j.name == joint)
         than, aim, enough = LEVELS[word]
-        goal, done = (
-            f"joint(target.{joint}) {than} {low + share * (high - low):.4f}"
-            for share in (aim, enough)
-        )
+        goal, done = (f"share(target.{joint}) {than} {share}" for share in (aim, enough))
         names = (f"{joint}_handle", "handle", joint)
         handle = next(f"target.{k}" for k in names if k in target.keypoints)
         clear = f"norm(robot.eef - {handle}) > 0.06"

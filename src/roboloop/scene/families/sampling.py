@@ -57,7 +57,7 @@ def _sample_param(param: Param, value: float, rng: np.random.Generator) -> float
 def _sample_size(family: Family, size: Vector, rng: np.random.Generator) -> Vector:
     scale = rng.uniform(1 - SIZE_SPREAD, 1 + SIZE_SPREAD)
     x, y, z = rng.uniform(1 - ASPECT_SPREAD, 1 + ASPECT_SPREAD, 3)
-    aspect = np.array([x, y if family.free_aspect else x, z])
+    aspect = np.array([x, y if family.free_aspect else x, x if family.rolls else z])
     old = np.asarray(size)
     low, high = np.minimum(family.limits[0], old), np.maximum(family.limits[1], old)
     new = np.clip(scale * aspect * old, low, high)
