@@ -56,7 +56,7 @@ def _beads(n: int) -> dict[str, Thing]:
     angle = 2 * np.pi * (np.arange(n) / 3 + np.arange(n) // 3 / 6)
     return {
         f"bead_{i}": Thing(
-            "bead", (0.016,) * 3, (0.014 * np.cos(a), 0.014 * np.sin(a)), inside="mug", layer=i // 3
+            "bead", (0.012,) * 3, (0.011 * np.cos(a), 0.011 * np.sin(a)), inside="mug", layer=i // 3
         )
         for i, a in enumerate(angle)
     }

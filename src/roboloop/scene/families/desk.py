@@ -97,7 +97,7 @@ HOLDER = Family(
 BEAD = Family(
     name="bead",
     words=("ball", "marble", "pea"),
-    limits=((0.012, 0.012, 0.012), (0.024, 0.024, 0.024)),
+    limits=((0.008, 0.008, 0.008), (0.024, 0.024, 0.024)),
     params=material(density=(900, 700, 1200), friction=(0.5, 0.4, 0.7)),
     colors={"main": (0.85, 0.55, 0.12)},
     build=_build_bead,
