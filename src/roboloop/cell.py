@@ -41,6 +41,30 @@ class Cell:
         """Where the hand's opening is in qpos."""
         return self._qpos_of(f"robot/{self.robot.gripper_joint}")
 
+    @cached_property
+    def object_qpos(self) -> Int[np.ndarray, "m"]:
+        """Where everything but the robot is in qpos: what a tracker follows."""
+        names = [self.model.joint(j).name for j in range(self.model.njnt)]
+        starts = [*self.model.jnt_qposadr, self.model.nq]
+        kept = [
+            range(starts[j], starts[j + 1])
+            for j, name in enumerate(names)
+            if not name.startswith("robot/")
+        ]
+        return np.array([a for each in kept for a in each], int)
+
+    @cached_property
+    def free_bodies(self) -> dict[int, int]:
+        """Body -> address in qpos of its pose (xyz, wxyz), for every free object."""
+        free = np.flatnonzero(self.model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
+        return {int(self.model.jnt_bodyid[j]): int(self.model.jnt_qposadr[j]) for j in free}
+
+    @cached_property
+    def joint_qpos(self) -> list[int]:
+        """Addresses in qpos of the joints of objects: drawers, doors, knobs, buttons."""
+        poses = {a + i for a in self.free_bodies.values() for i in range(7)}
+        return [int(a) for a in self.object_qpos if a not in poses]
+
     def with_hand(self, qpos: Float[np.ndarray, "nq"], opening: float) -> Float[np.ndarray, "nq"]:
         """The configuration with the hand's fingers at `opening`, as `Robot.gripper_open` is."""
         result = qpos.copy()

@@ -172,5 +172,26 @@ def qpos_of(
     return states[..., start : start + model.nq]
 
 
+def place(
+    model: mujoco.MjModel,
+    states: Float[np.ndarray, "*B nstate"],
+    joint: int,
+    value: Float[np.ndarray, "n"],
+) -> None:
+    """Put what a joint moves somewhere else, at rest, in full states, in place.
+
+    Args:
+        model: The model.
+        states: Full states.
+        joint: Its id; that of a free joint places a whole object.
+        value: Its part of qpos: (xyz, wxyz) of a free joint, else (1,).
+    """
+    start = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_TIME)
+    at = start + model.jnt_qposadr[joint]
+    states[..., at : at + len(value)] = value
+    at = start + model.nq + model.jnt_dofadr[joint]
+    states[..., at : at + (6 if len(value) > 1 else 1)] = 0.0
+
+
 if __name__ == "__main__":
     console.emit(replay_step(Path(sys.argv[1])))

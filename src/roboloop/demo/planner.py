@@ -62,7 +62,7 @@ class Planner:
         self._why: dict[str, str] = {}
         self._last: dict[int, np.ndarray] = {}
         """Stage -> grasp in the body's frame, or arm position, that was found last."""
-        self.failed: dict[int, list[np.ndarray]] = {}
+        self._failed: dict[int, list[np.ndarray]] = {}
         """Stage -> grasps that missed."""
 
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"], warm: bool = False) -> Motion:
@@ -81,11 +81,15 @@ class Planner:
             path = self._transfer(index, held, qpos, warm)
             dwell = round(stage.dwell / CONTROL_DT)
             path = np.concatenate([path, np.repeat(path[-1:], dwell, 0)])
-            hold = (GRIP_STEPS, robot.gripper_open) if stage.release else ()
-            return Motion(with_gripper(path, robot.gripper_closed, *hold))
+            n_open = GRIP_STEPS if stage.release else 0
+            return Motion(with_gripper(path, robot.gripper_closed, n_open, robot.gripper_open))
         pushed = index and self.cell.task.stages[index - 1].push
         opening = robot.gripper_closed if pushed else robot.gripper_open
         return Motion(with_gripper(self._retreat(stage, qpos), opening))
+
+    def blame(self, index: int) -> None:
+        """Do not take the last grasp of a stage again, in place: it missed."""
+        self._failed.setdefault(index, []).append(self._last.pop(index))
 
     # --- grasp
 
@@ -98,7 +102,7 @@ class Planner:
         if warm and index in self._last:
             Ts_body_eef = self._last[index][None]
         else:
-            Ts_body_eef = ranked_grasps(self.arm, what, self._rng, self.failed.get(index, ()))
+            Ts_body_eef = ranked_grasps(self.arm, what, self._rng, self._failed.get(index, ()))
         Ts_world_eef = self.arm.body_pose(body) @ Ts_body_eef
         Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
         ik, good = self.arm.reach(Ts_world_eef, q)

@@ -10,7 +10,9 @@ from jaxtyping import Float, UInt8
 from roboloop.cell import Cell
 from roboloop.demo.execute import SETTLE_STEPS, Attempt, proprioception, start_state
 from roboloop.demo.judge import judge
-from roboloop.policy.base import Policy
+from roboloop.evaluate.disturb import Disturbance
+from roboloop.evaluate.tracker import Tracker
+from roboloop.policy.base import ENVIRONMENT, STATE, Policy
 from roboloop.render import Renderer
 from roboloop.sim import Simulation, qpos_of
 
@@ -43,6 +45,8 @@ def rollout(
     horizon_steps: int,
     execute_steps: int,
     start_spread: float,
+    trackers: Sequence[Tracker] = (),
+    disturbances: Sequence[Disturbance] = (),
 ) -> list[Rollout]:
     """Let a policy act in all cells for `horizon_steps`, then stop, let things settle, and judge.
 
@@ -53,6 +57,8 @@ def rollout(
         horizon_steps: Control steps of every rollout.
         execute_steps: Control steps that are taken of each chunk.
         start_spread: Standard deviation of the arm's start around home, rad.
+        trackers: What a policy that sees no images is told, one a cell.
+        disturbances: What happens to the cells meanwhile, one each, or none.
     """
     sim = Simulation([cell.model for cell in cells])
     starts = [start_state(c, rng, start_spread) for c, rng in zip(cells, rngs, strict=True)]
@@ -65,13 +71,25 @@ def rollout(
     px = policy.px or ANY_PX
     with Renderer(px, px) as renderer:
         for done in range(0, horizon_steps, execute_steps):
-            now = states[-1][:, -1]
-            chunk = policy.act({**observe(cells, now, renderer), "task": tasks})
+            now = sim.states
+            seen = (
+                sense(cells, now, trackers)
+                if policy.sees_environment
+                else observe(cells, now, renderer)
+            )
+            chunk = policy.act({**seen, "task": tasks})
             n = min(execute_steps, chunk.shape[1], horizon_steps - done)
             trajectory = sim.rollout(chunk[:, :n].astype(float))
             states.append(trajectory.states)
             failed |= trajectory.failed
             ctrl = chunk[:, n - 1].astype(float)
+            if disturbances:
+                after = sim.states
+                for disturbance, state in zip(disturbances, after, strict=True):
+                    disturbance.apply(state)
+                sim.set_states(after)
+            if policy.finished is not None and policy.finished.all():
+                break
     trajectory = sim.rollout(np.repeat(ctrl[:, None], SETTLE_STEPS, 1))
     settled, failed = trajectory.states[:, -1:], failed | trajectory.failed
     path = np.concatenate(states, 1)
@@ -89,6 +107,16 @@ def observe(
     images = {f"observation.images.{name}": np.stack(each) for name, each in frames.items()}
     first = cells[0]  # they share a layout
     return {"observation.state": proprioception(first, qpos_of(first.model, states)), **images}
+
+
+def sense(
+    cells: Sequence[Cell], states: Float[np.ndarray, "N nstate"], trackers: Sequence[Tracker]
+) -> dict[str, np.ndarray]:
+    """What a policy that sees no images is told; see `observe`."""
+    qpos = [qpos_of(cell.model, state) for cell, state in zip(cells, states, strict=True)]
+    tracked = [tracker.see(q) for tracker, q in zip(trackers, qpos, strict=True)]
+    first = cells[0]  # they share a layout
+    return {STATE: proprioception(first, np.stack(qpos)), ENVIRONMENT: np.stack(tracked)}
 
 
 def _judged(cell: Cell, states: np.ndarray, settled: np.ndarray, failed: bool) -> Rollout:

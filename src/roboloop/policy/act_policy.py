@@ -18,6 +18,8 @@ from roboloop.policy.text import embed
 class ActPolicy:
     """A trained policy; it keeps nothing from one call to the next."""
 
+    sees_environment, finished = False, None
+
     def __init__(self, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
         self.checkpoint, self.px = checkpoint, checkpoint.px
         self._net = Act.of_weights(checkpoint, weights).eval()

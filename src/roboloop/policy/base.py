@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from roboloop.errors import RoboloopError
 from roboloop.policy.recipes import ActConfig
 
 STATE, TASK, IMAGES = "observation.state", "task", "observation.images."
 """Keys of an observation: proprioception, instruction, and the prefix of the cameras."""
+ENVIRONMENT = "observation.environment_state"
+"""Key of what a tracker says of things: `Cell.object_qpos`, NaN for what it does not see."""
 
 Observation = Mapping[str, Any]
 """`observation.state` (N, n_state) float32, `observation.images.<camera>` (N, h, w, 3) uint8,
-`task`: N instructions."""
+`task`: N instructions. In place of images, `observation.environment_state` (N, m) float64 for who
+asks for it."""
 
 
 class Policy(Protocol):
@@ -24,6 +27,16 @@ class Policy(Protocol):
     @property
     def px(self) -> int | None:
         """Height and width of the images that it wants; None takes any."""
+        ...
+
+    @property
+    def sees_environment(self) -> bool:
+        """Whether it is shown a tracker's word instead of images."""
+        ...
+
+    @property
+    def finished(self) -> Bool[np.ndarray, "N"] | None:
+        """Which robots have nothing left to do; None if it never says."""
         ...
 
     def reset(self, n: int) -> None:

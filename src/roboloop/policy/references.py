@@ -17,6 +17,8 @@ COARSE_PX = 12
 class NoOpPolicy:
     """Holds the arm where it is and the hand open."""
 
+    sees_environment, finished = False, None
+
     def __init__(self, n_arm: int, gripper_open: float) -> None:
         self.n_arm, self.gripper_open, self.px = n_arm, gripper_open, None
 
@@ -37,6 +39,8 @@ class ReplayNearestPolicy:
     Likeness is the distance between coarse first images of all cameras and first states. It is
     asked once a chunk, so it needs to know how many actions of each are carried out.
     """
+
+    sees_environment, finished = False, None
 
     def __init__(self, cache: Cache, execute_steps: int) -> None:
         self.cache, self.execute_steps, self.px = cache, execute_steps, None

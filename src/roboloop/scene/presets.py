@@ -54,11 +54,12 @@ class Preset:
 def _beads(n: int) -> dict[str, Thing]:
     """Beads in the mug, three a layer."""
     angle = 2 * np.pi * (np.arange(n) / 3 + np.arange(n) // 3 / 6)
+    xy = 0.011 * np.stack([np.cos(angle), np.sin(angle)], 1)
     return {
         f"bead_{i}": Thing(
-            "bead", (0.012,) * 3, (0.011 * np.cos(a), 0.011 * np.sin(a)), inside="mug", layer=i // 3
+            "bead", (0.012, 0.012, 0.012), (float(x), float(y)), inside="mug", layer=i // 3
         )
-        for i, a in enumerate(angle)
+        for i, (x, y) in enumerate(xy)
     }
 
 

@@ -1,0 +1,61 @@
+"""The planner as a policy: it acts for N robots on what a tracker says, in closed loop."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from roboloop.cell import Cell
+from roboloop.demo.belief import Tracking
+from roboloop.demo.loop import ClosedLoop
+from roboloop.errors import RoboloopError
+from roboloop.policy.base import ENVIRONMENT, STATE, Observation
+
+
+class PlannerPolicy:
+    """One closed loop a robot.
+
+    Args:
+        cells: Where each robot is; their models are what it plans with.
+        rngs: Randomness, one a cell.
+        tracking: What is known of the tracker.
+    """
+
+    px = None
+    sees_environment = True
+
+    def __init__(
+        self, cells: Sequence[Cell], rngs: Sequence[np.random.Generator], tracking: Tracking
+    ) -> None:
+        self.cells, self._rngs, self._tracking = cells, rngs, tracking
+        self.loops: list[ClosedLoop] = []
+
+    def reset(self, n: int) -> None:
+        """Begin anew in all cells.
+
+        Raises:
+            RoboloopError: `n` is not the number of cells.
+        """
+        if n != len(self.cells):
+            raise RoboloopError(f"the planner has {len(self.cells)} cells, not {n}")
+        self.loops = [
+            ClosedLoop(cell, rng, self._tracking)
+            for cell, rng in zip(self.cells, self._rngs, strict=True)
+        ]
+
+    @property
+    def finished(self) -> Bool[np.ndarray, "N"]:
+        """Which robots are done, or gave up."""
+        return np.array([loop.finished for loop in self.loops])
+
+    def act(self, observation: Observation) -> Float32[np.ndarray, "N 1 nu"]:
+        """Return the next action of every robot."""
+        rows = []
+        states = zip(self.loops, observation[STATE], observation[ENVIRONMENT], strict=True)
+        for loop, state, tracked in states:
+            robot = loop.cell.robot
+            n = len(robot.arm_joints)
+            span = robot.gripper_open - robot.gripper_closed
+            gripper = robot.gripper_closed + float(state[n]) * span
+            rows.append(loop.act(state[:n].astype(float), gripper, tracked.astype(float)))
+        return np.stack(rows)[:, None].astype(np.float32)
