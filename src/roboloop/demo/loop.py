@@ -158,6 +158,8 @@ class ClosedLoop:
         """Begin again the last stage that holds: the one in which something was grasped."""
         stages = self.cell.task.stages
         grasped = [i for i in range(self._index) if stages[i].grasp]
+        if grasped:
+            self.planner.blame(grasped[-1])
         self._go_to(grasped[-1] if grasped else 0, why)
 
     def _go_to(self, index: int, why: str) -> None:

@@ -22,7 +22,7 @@ from roboloop.demo.reach import Reach, Weights, reach_of
 from roboloop.demo.solve import Solver, why_not
 from roboloop.robot import forward_kinematics
 from roboloop.sim import CONTROL_DT
-from roboloop.task.constraints import Constraint, parse
+from roboloop.task.constraints import Constraint, Values, parse
 from roboloop.task.expression import SHARE
 from roboloop.task.spec import Stage
 
@@ -89,7 +89,8 @@ class Planner:
 
     def blame(self, index: int) -> None:
         """Do not take the last grasp of a stage again, in place: it missed."""
-        self._failed.setdefault(index, []).append(self._last.pop(index))
+        if index in self._last:
+            self._failed.setdefault(index, []).append(self._last.pop(index))
 
     # --- grasp
 
@@ -274,9 +275,8 @@ class Planner:
         problem = "no way to touch it"
         for way in contacts(self.arm, closed, body, p[0], direction):
             try:
-                to = self.arm.travel(
-                    closed, self.arm.eef(q)[None], timed(way, speed=0.5), touched=body
-                )
+                to = self.arm.travel(closed, self.arm.eef(q)[None], way[:1])
+                to = np.concatenate([to, self.arm.follow(timed(way, speed=0.5), to[-1])])
                 pressed = self.arm.moved(closed, to[-1])
                 on = self.arm.along_joint(pressed, address, values, body, PRESS * direction)
             except Unreachable as error:
@@ -295,12 +295,15 @@ class Planner:
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
         constraints = [parse(text) for text in stage.subgoal]
-        for back in np.arange(0.02, 0.2, 0.02):
-            for up in (0.0, 0.05, 0.1):
-                T_back = start @ _along_approach(-back)
-                T_end = raised(T_back, up)
-                there = type(now)({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
-                if any(c.violation(there) > -RETREAT_MARGIN for c in constraints):
+
+        def is_clear(T: np.ndarray) -> bool:
+            there = Values({**now.points, "robot.eef": T[:3, 3]}, now.joints)
+            return all(c.violation(there) <= -RETREAT_MARGIN for c in constraints)
+
+        for back in np.arange(0.0, 0.2, 0.02):
+            T_back = start @ _along_approach(-back)
+            for T_end in (raised(T_back, up) for up in (0.0, 0.05, 0.1, 0.15)):
+                if not is_clear(T_end):
                     continue
                 try:
                     return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)

@@ -10,6 +10,8 @@ from roboloop.demo.arm import CLEAR, Arm
 
 STANDOFF, STEP = 0.10, 0.002
 """Where the hand's way to the contact begins, and how finely the contact is looked for, m."""
+MIN_STEPS = 12
+"""Steps that the hand needs to come to the contact."""
 TOUCH = 0.0015
 """A hand that is closer than this touches, m."""
 N_TURNS = 8
@@ -41,15 +43,14 @@ def contacts(
     for R in sorted(_turns(direction), key=lambda R: float(R[2, 2])):
         Ts = pose.from_parts(p + ahead, np.broadcast_to(R, (len(ahead), 3, 3)))
         ik, good = arm.reach(Ts, q)
-        within = ik.q[: int(np.argmin([*good, False]))]
-        both = zip(
-            arm.distances(closed, within), arm.distances(closed, within, touched=body), strict=True
-        )
-        for i, (to_all, to_others) in enumerate(both):
-            if to_others < CLEAR:
-                break
-            if to_all < TOUCH <= to_others:
-                yield Ts[[0, i]]
+        to_all = np.array(list(arm.distances(closed, ik.q)))
+        to_others = np.array(list(arm.distances(closed, ik.q, touched=body)))
+        free = good & (to_all >= TOUCH)
+        for i in np.flatnonzero(good & (to_all < TOUCH) & (to_others >= CLEAR)):
+            blocked = np.flatnonzero(~free[:i])
+            first = int(blocked[-1]) + 1 if blocked.size else 0
+            if i - first >= MIN_STEPS:
+                yield Ts[[first, i]]
                 break
 
 

@@ -1,14 +1,17 @@
 """Sentence + scene -> task."""
 
+import mujoco
 import numpy as np
+from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.robot import Robot
-from roboloop.scene.graph import Relation, SceneGraph
+from roboloop.scene.compile import scene_spec
+from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.task.placement import place_base
 from roboloop.task.sentence import read_sentence
 from roboloop.task.spec import Task, View
-from roboloop.task.templates import KINDS
+from roboloop.task.templates import KINDS, LEVELS, handle_of
 
 WORKSPACE_MARGIN = 0.16
 """The view holds this much around the task's objects: room for the hand, m."""
@@ -28,7 +31,11 @@ def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
     stages, success = kind.stages(
         {role: graph.object(name) for role, name in roles.items()}, reading.joint
     )
-    points = np.array([o.T_world_obj[:3, 3] for o in objects])
+    points, front = np.array([o.T_world_obj[:3, 3] for o in reversed(objects)]), None
+    if reading.joint is not None and len(objects) == 1:
+        points = joint_points(graph, objects[0], reading.joint, LEVELS[reading.kind][1])
+    if reading.joint is not None:
+        front = objects[-1].T_world_obj[:2, 0]
     task = Task(
         kind=reading.kind,
         instruction=" ".join(sentence.split()),
@@ -36,11 +43,27 @@ def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
         stages=stages,
         success=success,
         robot=robot.name,
-        T_world_base=place_base(graph, objects, robot, before=reading.joint is not None),
+        T_world_base=place_base(graph, points, robot, ", ".join(o.name for o in objects), front),
         front=aim_view(graph, points),
     )
     task.check(graph)
     return task
+
+
+def joint_points(
+    graph: SceneGraph, obj: SceneObject, joint: str, share: float
+) -> Float[np.ndarray, "2 3"]:
+    """Where the handle of a joint is now, and with the joint at a share of its range; world, m."""
+    model = scene_spec(graph).compile()
+    data = mujoco.MjData(model)
+    site = model.site(f"{obj.name}/{handle_of(obj, joint)}").id
+    moved = model.joint(f"{obj.name}/{joint}")
+    points = []
+    for value in (data.qpos[moved.qposadr[0]], moved.range[0] + share * np.ptp(moved.range)):
+        data.qpos[moved.qposadr[0]] = value
+        mujoco.mj_kinematics(model, data)
+        points.append(data.site_xpos[site].copy())
+    return np.array(points)
 
 
 def _contents(graph: SceneGraph, container: str) -> dict[str, str]:

@@ -6,33 +6,35 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.robot import Robot
-from roboloop.scene.graph import SceneGraph, SceneObject
+from roboloop.scene.graph import SceneGraph
 
 BASE_RADIUS = 0.09
 """Free space that a base needs around its axis, m."""
 
 
 def place_base(
-    graph: SceneGraph, task_objects: list[SceneObject], robot: Robot, before: bool = False
+    graph: SceneGraph,
+    points: Float[np.ndarray, "K 3"],
+    robot: Robot,
+    what: str,
+    front: Float[np.ndarray, "2"] | None = None,
 ) -> Float[np.ndarray, "4 4"]:
     """Choose the base pose at the height of the support, facing the task.
 
-    Bases opposite the camera are preferred (they hide nothing), then those with all task objects
-    in the middle of the reach.
+    Bases opposite the camera are preferred (they hide nothing), then those with all points in the
+    middle of the reach.
 
     Args:
         graph: The scene.
-        task_objects: What the hand has to get to.
+        points: Where the hand has to get to, in the world, m.
         robot: Gives the reach.
-        before: Stand on the front side of the first object, where its doors and drawers open to.
+        what: What the points are, for the error.
+        front: Stand on this side of the first point: where doors and drawers open to.
 
     Raises:
-        RoboloopError: No place has every task object within reach.
+        RoboloopError: No place has every point within reach.
     """
-    points = np.array([o.T_world_obj[:3, 3] for o in task_objects])[:, :2]
-    front = task_objects[0].T_world_obj[:2, 0]
-    if before:
-        points = points + front * task_objects[0].size[0] / 2
+    points = points[:, :2]
     middle = points.mean(0)
     camera = graph.camera.T_world_camera[:3, 3][:2] - middle
     away = np.arctan2(-camera[1], -camera[0])
@@ -44,7 +46,7 @@ def place_base(
             far = np.linalg.norm(points - base, axis=1)
             if far.min() < low or far.max() > high or _blocked(base, graph):
                 continue
-            if before and (base - points[0]) @ front < 0.5 * far[0]:
+            if front is not None and (base - points[0]) @ front < 0.5 * far[0]:
                 continue
             off_axis = abs((angle - away + np.pi) % (2 * np.pi) - np.pi)
             off_middle = np.abs(far - (0.45 * low + 0.55 * high)).max() / (high - low)
@@ -54,8 +56,8 @@ def place_base(
     if best is None:
         spread = np.linalg.norm(points - middle, axis=1).max() * 2
         raise RoboloopError(
-            f"no base pose of `{robot.name}` reaches {', '.join(o.name for o in task_objects)}: "
-            f"they are {spread:.2f} m apart, its reach is {low:.2f} to {high:.2f} m"
+            f"no base pose of `{robot.name}` reaches {what}: "
+            f"the places are {spread:.2f} m apart, its reach is {low:.2f} to {high:.2f} m"
         )
     base = best[1]
     yaw = np.arctan2(*(middle - base)[::-1])

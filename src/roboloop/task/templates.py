@@ -160,13 +160,18 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     return stages, (*inside, HAND_CLEAR)
 
 
+def handle_of(obj: SceneObject, joint: str) -> str:
+    """The keypoint by which a joint is moved."""
+    names = (f"{joint}_handle", "handle", joint)
+    return next(name for name in names if name in obj.keypoints)
+
+
 def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], Plan]:
     def stages(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         target = roles["target"]
         than, aim, enough = LEVELS[word]
         goal, done = (f"share(target.{joint}) {than} {share}" for share in (aim, enough))
-        names = (f"{joint}_handle", "handle", joint)
-        handle = next(f"target.{k}" for k in names if k in target.keypoints)
+        handle = f"target.{handle_of(target, str(joint))}"
         clear = f"norm(robot.eef - {handle}) > 0.06"
         if word in ("close", "press"):
             moves = (Stage(word, reference=handle, push=handle, subgoal=(goal,)),)
