@@ -48,6 +48,9 @@ class Event:
     stage: str
     what: str
 
+    def __str__(self) -> str:
+        return f"{self.step} {self.stage}: {self.what}"
+
 
 class ClosedLoop:
     """Does the task of one cell in closed loop.

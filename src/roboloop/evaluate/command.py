@@ -1,6 +1,6 @@
 """`roboloop evaluate`: how often does a policy succeed in scenes that it has never seen?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from roboloop import console
 from roboloop.cell import load_cells
 from roboloop.data.video import encode
 from roboloop.demo.chunks import count_failures, need_out, run_chunks
-from roboloop.demo.execute import attempt, rngs_for
-from roboloop.demo.planner import Planner
-from roboloop.evaluate.rollout import Rollout, rollout
+from roboloop.demo.execute import rngs_for
+from roboloop.evaluate.closed_loop import disturb, plan
+from roboloop.evaluate.disturb import Kind
+from roboloop.evaluate.rollout import rollout
+from roboloop.evaluate.tracker import TrackerConfig
 from roboloop.interval import percent, wilson
 from roboloop.policy.load import load_policy
 from roboloop.render import Renderer
@@ -29,7 +31,7 @@ CHUNK = 25
 N_ROLLOUTS = {"tiny": 4, "small": 100, "full": 500}
 N_REFERENCE = {"tiny": 2, "small": 25, "full": 100}
 EXPERT = "planner"
-"""The row of the scripted planner, which sees the simulator's state."""
+"""The row of the planner in closed loop, which is told where things are by a tracker."""
 
 FILM_PX, FILM_STRIDE, FILM_HZ = 240, 2, 10
 
@@ -56,6 +58,10 @@ class Config(CommonFlags):
     """Control steps that are taken of each predicted chunk."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    """How well the planner sees where things are."""
+    disturb: Kind = "none"
+    """What somebody does meanwhile: moves the object, pulls it out of the hand, moves the goal."""
     videos: bool = True
     """Write videos of the best, the median and the worst rollout."""
 
@@ -113,21 +119,30 @@ def _evaluate(config: Config, policy: str, indices: range) -> list[dict[str, Any
     folders = [cousins[i % len(cousins)] for i in indices]
     cells = load_cells(folders, task)
     rngs = rngs_for(config.seed, STAGE, indices)
+    disturbances = disturb(cells, config.disturb, config.seed, indices)
     if policy == EXPERT:
-        experts = [Planner(cell, rng) for cell, rng in zip(cells, rngs, strict=True)]
-        tries = attempt(cells, experts, indices, rngs, start_spread=config.start_spread)
-        ends = [Rollout.of_attempt(each) for each in tries]
+        ends, loops = plan(
+            cells, rngs, config.tracker, config.seed, indices, config.start_spread, disturbances
+        )
+        logs = [loop.log for loop in loops]
     else:
         actor = load_policy(policy, task.robot, config.execute_steps)
         ends = rollout(
-            cells, actor, rngs, config.horizon_steps, config.execute_steps, config.start_spread
-        )  # fmt: skip
+            cells,
+            actor,
+            rngs,
+            config.horizon_steps,
+            config.execute_steps,
+            config.start_spread,
+            disturbances=disturbances,
+        )
+        logs = [[] for _ in ends]
     for index, end in zip(indices, ends, strict=True):
         with atomic_path(_states_file(config, policy, index)) as path, path.open("wb") as stream:
             np.save(stream, end.states, allow_pickle=False)
     return [
-        {"reason": end.reason, "steps": end.steps, "scene": folder.name}
-        for folder, end in zip(folders, ends, strict=True)
+        {"reason": end.reason, "steps": end.steps, "scene": folder.name, "log": list(map(str, log))}
+        for folder, end, log in zip(folders, ends, logs, strict=True)
     ]
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from roboloop.cell import Cell
-from roboloop.demo.execute import SETTLE_STEPS, Attempt, proprioception, start_state
+from roboloop.demo.execute import SETTLE_STEPS, proprioception, start_state
 from roboloop.demo.judge import judge
 from roboloop.evaluate.disturb import Disturbance
 from roboloop.evaluate.tracker import Tracker
@@ -30,12 +29,6 @@ class Rollout:
     """Why it failed; empty for a success."""
     steps: int
     """Control steps until the task was done for good; all of them if it was not."""
-
-    @classmethod
-    def of_attempt(cls, attempt: Attempt) -> Self:
-        """See an expert's attempt as a rollout; one without an episode has no states."""
-        states = attempt.episode.sim_states if attempt.episode else np.zeros((0, 0))
-        return cls(states, attempt.reason, max(len(states) - 1, 0))
 
 
 def rollout(
