@@ -14,7 +14,7 @@ from roboloop.scene.families.base import box_size, carcass_of
 from roboloop.scene.graph import Camera, SceneGraph, SceneObject, Support
 
 UP = np.array([0.0, 0.0, 1.0])
-HOLLOW = ("bowl", "plate", "mug", "pan", "basket", "tray")
+HOLLOW = ("bowl", "plate", "mug", "pan", "basket", "tray", "holder")
 SIZES = {
     "box": (0.08, 0.042, 0.02),
     "can": (0.066, 0.066, 0.10),
@@ -30,6 +30,10 @@ SIZES = {
     "microwave": (0.264, 0.345, 0.19),
     "stove": (0.297, 0.19, 0.074),
     "rack": (0.27, 0.266, 0.33),
+    "pen": (0.15, 0.013, 0.013),
+    "holder": (0.065, 0.065, 0.1),
+    "bead": (0.016, 0.016, 0.016),
+    "button": (0.09, 0.09, 0.06),
 }
 
 
@@ -92,6 +96,8 @@ def bounds(model: mujoco.MjModel, data: mujoco.MjData, name: str) -> np.ndarray:
             continue
         if kind == mujoco.mjtGeom.mjGEOM_BOX:
             half = np.abs(R) @ size
+        elif kind == mujoco.mjtGeom.mjGEOM_SPHERE:
+            half = np.full(3, size[0])
         else:
             assert kind == mujoco.mjtGeom.mjGEOM_CAPSULE
             half = np.abs(R[:, 2]) * size[1] + size[0]

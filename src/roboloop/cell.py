@@ -40,6 +40,13 @@ class Cell:
         """Where the hand's opening is in qpos."""
         return self._qpos_of(f"robot/{self.robot.gripper_joint}")
 
+    def with_hand(self, qpos: Float[np.ndarray, "nq"], opening: float) -> Float[np.ndarray, "nq"]:
+        """The configuration with the hand's fingers at `opening`, as `Robot.gripper_open` is."""
+        result = qpos.copy()
+        for joint, sign in self.robot.finger_joints:
+            result[self._qpos_of(f"robot/{joint}")] = sign * opening
+        return result
+
     @cached_property
     def home_qpos(self) -> Float[np.ndarray, "nq"]:
         """The scene as it stands, the arm at home, the hand open."""

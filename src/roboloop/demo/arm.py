@@ -18,6 +18,8 @@ LIFTS = (0.06, 0.12, 0.18, 0.26)
 """Heights that transits are tried at, above the higher of their ends, m."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
+TURN_SPEED = 0.6
+"""Of turning what is held in place, share of the usual speed."""
 CLEAR = -0.0015
 """Overlap that resting contact shows, m; deeper is a collision."""
 
@@ -83,12 +85,32 @@ class Arm:
         millimetre more, do not count: it is real.
         """
         limit = min(CLEAR, next(self._collisions.clearances(qpos[None], held, touched)) - 0.0005)
+        every = self._with_arm(qpos, q, held, T_held_eef)
+        return (each > limit for each in self._collisions.clearances(every, held, touched))
+
+    def distances(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        q: Float[np.ndarray, "B n"],
+        touched: int | None = None,
+    ) -> Iterator[float]:
+        """Yield the smallest distance (m) of each arm configuration; see `clear`."""
+        return self._collisions.clearances(self._with_arm(qpos, q), None, touched)
+
+    def _with_arm(
+        self,
+        qpos: np.ndarray,
+        q: np.ndarray,
+        held: int | None = None,
+        T_held_eef: np.ndarray | None = None,
+    ) -> Float[np.ndarray, "B nq"]:
+        """Whole configurations with the arm at each q, and with it what it holds."""
         every = np.tile(qpos, (len(q), 1))
         every[:, self.cell.arm_qpos] = q
         if held is not None and T_held_eef is not None:
             Ts_eef = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, q)
             set_free(every, self.cell.model, held, Ts_eef @ pose.inverse(T_held_eef))
-        return (each > limit for each in self._collisions.clearances(every, held, touched))
+        return every
 
     def clear_states(
         self,
@@ -185,21 +207,49 @@ class Arm:
                 problem = problem or error.problem
         raise Unreachable(problem)
 
+    def turn(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        T_end: Float[np.ndarray, "4 4"],
+        held: int,
+        pivot: Float[np.ndarray, "3"],
+    ) -> Float[np.ndarray, "T n"]:
+        """Move straight to a pose of the hand, a point of the hand's frame going on a line.
+
+        Raises:
+            Unreachable: The arm cannot follow, or something is in the way.
+        """
+        q = qpos[self.cell.arm_qpos]
+        start = self.eef(q)
+        T_eef_pivot = pose.from_parts(pivot, np.eye(3))
+        Ts = timed(np.stack([start, T_end]) @ T_eef_pivot, speed=TURN_SPEED)
+        path = self.follow(Ts @ pose.inverse(T_eef_pivot), q)
+        self.update(qpos)
+        T_held_eef = pose.inverse(self.body_pose(held)) @ start
+        if not all(self.clear(qpos, path, None, held, T_held_eef)):
+            raise Unreachable("something is in the way")
+        return path
+
     def along_joint(
         self,
         qpos: Float[np.ndarray, "nq"],
         address: int,
         values: Float[np.ndarray, "S"],
         body: int,
+        deeper: Float[np.ndarray, "3"] | float = 0.0,
     ) -> Float[np.ndarray, "T n"]:
-        """Move the hand with a jointed body that it holds, as the joint takes `values`.
+        """Move the hand with a jointed body that it holds or pushes, as the joint takes `values`.
+
+        First the hand goes `deeper` into the body (m, world).
 
         Raises:
             Unreachable: The arm cannot follow.
         """
         self.update(qpos)
         q = qpos[self.cell.arm_qpos]
-        T_body_eef = pose.inverse(self.body_pose(body)) @ self.eef(q)
+        T_eef = self.eef(q)
+        T_eef[:3, 3] += deeper
+        T_body_eef = pose.inverse(self.body_pose(body)) @ T_eef
         Ts = [self.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values]
         return self.follow(np.stack(Ts), q)
 

@@ -1,10 +1,10 @@
 """The planner: solves the stages of a task in one cell, on the state that it is told.
 
-It sees the simulator's state (it is an expert, not a policy). Every stage is planned when the one
-before has been executed, from where things really are.
+It sees the simulator's state, or a tracker's estimate of it. Every stage is planned when the one
+before has been executed, from where things really are; and planned again, warm, where they moved.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,11 +15,13 @@ from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.arm import Arm, raised, set_free
 from roboloop.demo.goals import Unreachable, solve_joint
-from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
-from roboloop.demo.reach import Weights, reach_of
+from roboloop.demo.push import contacts
+from roboloop.demo.rank import ranked_grasps
+from roboloop.demo.reach import Reach, Weights, reach_of
 from roboloop.demo.solve import Solver, why_not
-from roboloop.task.constraints import parse
+from roboloop.robot import forward_kinematics
+from roboloop.task.constraints import Constraint, parse
 from roboloop.task.spec import Stage
 
 APPROACH = 0.07
@@ -30,7 +32,10 @@ RETREAT_MARGIN = 0.03
 """By how much (m) a retreat exceeds what its sub-goal asks for."""
 SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
 """What counts at the end of a stage, besides its constraints."""
-MAX_GRASPS = 100
+PRESS = 0.004
+"""How far a pushing hand goes into what it pushes, if that did not give way, m."""
+MAX_CHAINS = 12
+"""Grasps whose whole way through the next stages is tried."""
 
 
 @runtime_checkable
@@ -53,151 +58,226 @@ class Planner:
         self.cell, self._rng = cell, rng
         self.arm = Arm(cell)
         self._why: dict[str, str] = {}
+        self._last: dict[int, np.ndarray] = {}
+        """Stage -> grasp in the body's frame, or arm position, that was found last."""
+        self.failed: dict[int, list[np.ndarray]] = {}
+        """Stage -> grasps that missed."""
 
-    def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
-        """Plan stage `index` from the state `qpos`; see `Expert`."""
-        stage = self.cell.task.stages[index]
+    def plan(self, index: int, qpos: Float[np.ndarray, "nq"], warm: bool = False) -> Motion:
+        """Plan stage `index` from the state `qpos`; see `Expert`.
+
+        With `warm`, what was decided the last time is kept, and fitted to where things are now.
+        """
+        stage, held = self.cell.task.stages[index], self.cell.task.held(index)
         robot = self.cell.robot
         if stage.grasp:
-            path = self._grasp(index, stage.grasp, qpos)
+            path = self._grasp(index, stage.grasp, qpos, warm)
             return Motion(with_gripper(path, robot.gripper_open, GRIP_STEPS, robot.gripper_closed))
-        if stage.release:
-            path = self._transfer(stage, stage.release, qpos)
-            return Motion(with_gripper(path, robot.gripper_closed, GRIP_STEPS, robot.gripper_open))
-        return Motion(with_gripper(self._retreat(stage, qpos), robot.gripper_open))
+        if stage.push:
+            return Motion(with_gripper(self._push(stage, stage.push, qpos), robot.gripper_closed))
+        if held:
+            path = self._transfer(index, held, qpos, warm)
+            hold = (GRIP_STEPS, robot.gripper_open) if stage.release else ()
+            return Motion(with_gripper(path, robot.gripper_closed, *hold))
+        pushed = index and self.cell.task.stages[index - 1].push
+        opening = robot.gripper_closed if pushed else robot.gripper_open
+        return Motion(with_gripper(self._retreat(stage, qpos), opening))
 
     # --- grasp
 
-    def _grasp(self, index: int, what: str, qpos: np.ndarray) -> np.ndarray:
-        """Path to the best grasp that is reachable, free, and good for the next stage too."""
+    def _grasp(self, index: int, what: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
+        """Path to the best grasp that is reachable, free, and good for the next stages too."""
         body = self.cell.frame_body(what)
         q = qpos[self.cell.arm_qpos]
+        opened = self.cell.with_hand(qpos, self.cell.robot.gripper_open)
         self.arm.update(qpos)
-        Ts_body_eef = self._candidates(what, body)
+        if warm and index in self._last:
+            Ts_body_eef = self._last[index][None]
+        else:
+            Ts_body_eef = ranked_grasps(self.arm, what, self._rng, self.failed.get(index, ()))
         Ts_world_eef = self.arm.body_pose(body) @ Ts_body_eef
         Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
         ik, good = self.arm.reach(Ts_world_eef, q)
         good &= self.arm.reach(Ts_before, ik.q)[1]
         # the open hand has to fit around what it takes; the tips may touch what a handle is on
         touched = body if "." in what else None
-        good[good] = list(self.arm.clear(qpos, ik.q[good], touched))
+        good[good] = list(self.arm.clear(opened, ik.q[good], touched))
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
-        then = self.cell.task.stages[index + 1]
         problem = "no grasp allows the next sub-goal"
-        for k in np.flatnonzero(good):
+        for k in np.flatnonzero(good)[:MAX_CHAINS]:
             try:
-                if not self._allows(then, qpos, ik.q[k], Ts_body_eef[k], body):
-                    continue
+                if not warm:
+                    self._check_next(index, qpos, ik.q[k], Ts_body_eef[k], body)
             except Unreachable as error:
                 problem = f"no grasp allows the next sub-goal: {error.problem}"
                 continue
             approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
             after = np.concatenate([Ts_before[k : k + 1], approach])
             try:
-                return self.arm.travel(qpos, self.arm.eef(q)[None], after, touched=body)
+                path = self.arm.travel(opened, self.arm.eef(q)[None], after, touched=body)
             except Unreachable as error:
                 problem = f"no way to the grasp: {error.problem}"
+                continue
+            self._last[index] = Ts_body_eef[k]
+            return path
         raise Unreachable(problem)
 
-    def _candidates(self, what: str, body: int) -> Float[np.ndarray, "K 4 4"]:
-        """Grasps in the body's frame, the most promising first."""
-        model, data, cell = self.cell.model, self.arm.data, self.cell
-        near = None
-        if "." in what:
-            near = data.site_xpos[model.site(cell.site_name(what)).id].copy()
-        grasps = antipodal_grasps(model, data, body, cell.robot, self._rng, near)
-        Ts_world_eef = self.arm.body_pose(body) @ grasps.Ts_body_eef
-        # things on a table are not taken from below; handles may be taken from the side
-        steepest = -0.5 if near is None else 0.2
-        keep = np.flatnonzero(Ts_world_eef[:, 2, 2] < steepest)
-        if not keep.size:
-            width = f"{100 * cell.robot.max_opening:.0f} cm"
-            raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {width}")
-        cost = self._cost(what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
-        return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
+    def _check_next(
+        self, index: int, qpos: np.ndarray, q: np.ndarray, T_body_eef: np.ndarray, body: int
+    ) -> None:
+        """Check that the arm can end the next stages with a grasp, until it lets go.
 
-    def _cost(self, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
-        """Prefer grasps that hold well and look alike from one demonstration to the next.
-
-        On a handle: its middle, straight from the front. Elsewhere: the hand pointing down and
-        turned as at home, its pads full on the object, on the robot's left.
+        Raises:
+            Unreachable: It cannot; says why.
         """
-        cell = self.cell
-        obj = cell.graph.object(cell.task.roles[what.partition(".")[0]])
-        if near is not None:
-            off = np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
-            return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ obj.T_world_obj[:3, 0]
-        site = cell.model.site(cell.site_name(f"{what}.top")).id
-        above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - self.arm.data.site_xpos[site, 2]
-        aside = Ts_world_eef[:, :3, 3] @ cell.task.T_world_base[:3, 1] / max(obj.size[:2])
-        turn = _turns(self.arm.eef(np.array(cell.robot.home)), Ts_world_eef)
-        tilt = 1 + Ts_world_eef[:, 2, 2]
-        return tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
+        for stage in self.cell.task.stages[index + 1 :]:
+            q = self._can_end(
+                stage, str(self.cell.task.stages[index].grasp), qpos, q, T_body_eef, body
+            )
+            if stage.release:
+                return
 
-    def _allows(
-        self, stage: Stage, qpos: np.ndarray, q: np.ndarray, T_body_eef: np.ndarray, body: int
-    ) -> bool:
-        """Whether the arm can end the next stage with this grasp, without a collision."""
-        if "." in str(stage.release):
+    def _can_end(
+        self,
+        stage: Stage,
+        held: str,
+        qpos: np.ndarray,
+        q: np.ndarray,
+        T_body_eef: np.ndarray,
+        body: int,
+    ) -> np.ndarray:
+        """An arm position at which a stage can end without a collision."""
+        state = qpos.copy()
+        if "." in held:
             address, value = self._joint_goal(stage)
             T = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
             ik, good = self.arm.reach(T[None], np.array(self.cell.robot.home))
-            state = qpos.copy()
             state[address] = value
             state[self.cell.arm_qpos] = ik.q[0]
-            return bool(good[0]) and all(self.arm.clear_states(state[None], held=body))
-        for there in self._subgoals(stage, qpos, q, T_body_eef, body):
-            state = qpos.copy()
+            if good[0] and all(self.arm.clear_states(state[None], held=body)):
+                return ik.q[0]
+            raise Unreachable("the arm cannot follow the joint")
+        _, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body)
+        for there in answers:
             state[self.cell.arm_qpos] = there
             T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
             set_free(state[None], self.cell.model, body, T_world_body)
             if all(self.arm.clear_states(state[None], held=body)):
-                return True
-        return False
+                return there
+        raise Unreachable("the arm is in the way")
 
     def _subgoals(
-        self, stage: Stage, qpos: np.ndarray, q: np.ndarray, T_body_eef: np.ndarray, body: int
-    ) -> Iterator[np.ndarray]:
+        self,
+        stage: Stage,
+        held: str,
+        qpos: np.ndarray,
+        q: np.ndarray,
+        T_body_eef: np.ndarray,
+        body: int,
+        warm: np.ndarray | None = None,
+    ) -> tuple[Reach, Iterator[np.ndarray]]:
         """Arm positions at which a held object meets a stage's sub-goal, the cheapest first.
 
         Raises:
             Unreachable: There is none; says which constraint fails, and by how much.
         """
-        role = str(stage.release)
         constraints = tuple(parse(text) for text in (*stage.subgoal, *stage.path))
-        reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), role)
-        answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng)
+        reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), held)
+        answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng, warm)
+        if warm is not None and answers[0].problem:
+            answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng)
         if all(answer.problem for answer in answers):
             if stage.name not in self._why:  # takes many solutions: once is enough
                 self._why[stage.name] = why_not(reach, constraints, SUBGOAL, self._rng)
             raise Unreachable(self._why[stage.name] or answers[0].problem)
-        return (answer.q[0] for answer in answers if not answer.problem)
+        return reach, (answer.q[0] for answer in answers if not answer.problem)
 
     # --- moving what is held
 
-    def _transfer(self, stage: Stage, what: str, qpos: np.ndarray) -> np.ndarray:
-        body = self.cell.frame_body(what)
+    def _transfer(self, index: int, held: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
+        """Path on which what is held gets to the stage's sub-goal."""
+        stage, body = self.cell.task.stages[index], self.cell.frame_body(held)
         q = qpos[self.cell.arm_qpos]
         self.arm.update(qpos)
-        if "." in what:
-            address, value = self._joint_goal(stage)
-            slides = self.cell.model.jnt_type[self.cell.joint_at(address)] == mjtJoint.mjJNT_SLIDE
-            step = SLIDE_STEP if slides else HINGE_STEP
-            n = int(np.ceil(abs(value - qpos[address]) / step)) + 1
-            values = np.linspace(qpos[address], value, n)
+        if "." in held:
+            address, values = self._joint_values(stage, qpos)
             return self.arm.along_joint(qpos, address, values, body)
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
+        last = self._last.get(index) if warm else None
+        reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
+        path_constraints = [parse(text) for text in stage.path]
         problem = ""
-        for there in self._subgoals(stage, qpos, q, T_body_eef, body):
-            end = self.arm.eef(there)
+        for there in answers:
+            for way in self._ways(stage, reach, qpos, there, body):
+                try:
+                    path = way()
+                    self._check_path(path_constraints, reach, q, path)
+                except Unreachable as error:
+                    problem = error.problem
+                    continue
+                self._last[index] = there
+                return path
+        raise Unreachable(f"no way to the sub-goal: {problem}")
+
+    def _ways(
+        self, stage: Stage, reach: Reach, qpos: np.ndarray, there: np.ndarray, body: int
+    ) -> Iterator[Callable[[], np.ndarray]]:
+        """Ways to an arm position with what is held, in the order in which they are tried."""
+        end = self.arm.eef(there)
+        if stage.release:
             above = raised(end, APPROACH)
             after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
+            yield lambda: self.arm.carry(qpos, after, body)
+            return
+        yield lambda: self.arm.carry(qpos, end[None], body)
+        named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
+        for name in sorted(named & reach.held.keys()):
+            yield lambda name=name: self.arm.turn(qpos, end, body, reach.held[name])
+
+    def _check_path(
+        self, constraints: list[Constraint], reach: Reach, q: np.ndarray, path: np.ndarray
+    ) -> None:
+        """Check path constraints along a path; it may end what was violated at its start.
+
+        Raises:
+            Unreachable: One fails; says which, and by how much.
+        """
+        base = self.cell.task.T_world_base
+        for T in base @ forward_kinematics(self.cell.robot, path):
+            values = reach.values_at(T)
+            for c in constraints:
+                start = float(c.violation(reach.values_at(self.arm.eef(q))))
+                off = float(c.violation(values))
+                if off > max(c.tolerance, start):
+                    raise Unreachable(f"on the way, that {c.sentence} fails by {off:.3g}")
+
+    def _push(self, stage: Stage, what: str, qpos: np.ndarray) -> np.ndarray:
+        """Path of the closed hand that moves a joint to the stage's sub-goal."""
+        body = self.cell.frame_body(what)
+        closed = self.cell.with_hand(qpos, self.cell.robot.gripper_closed)
+        q = qpos[self.cell.arm_qpos]
+        address, values = self._joint_values(stage, qpos)
+        site = self.cell.model.site(self.cell.site_name(what)).id
+        p = [self._site_at(qpos, address, value, site) for value in values[:2]]
+        direction = (p[1] - p[0]) / np.linalg.norm(p[1] - p[0])
+        problem = "no way to touch it"
+        for way in contacts(self.arm, closed, body, p[0], direction):
             try:
-                return self.arm.carry(qpos, after, body)
+                to = self.arm.travel(
+                    closed, self.arm.eef(q)[None], timed(way, speed=0.5), touched=body
+                )
+                pressed = self.arm.moved(closed, to[-1])
+                on = self.arm.along_joint(pressed, address, values, body, PRESS * direction)
             except Unreachable as error:
                 problem = error.problem
-        raise Unreachable(f"no way to the sub-goal: {problem}")
+                continue
+            return np.concatenate([to, on])
+        raise Unreachable(problem)
+
+    def _site_at(self, qpos: np.ndarray, address: int, value: float, site: int) -> np.ndarray:
+        self.arm.body_pose_at(qpos, address, value, 0)
+        return self.arm.data.site_xpos[site].copy()
 
     def _retreat(self, stage: Stage, qpos: np.ndarray) -> np.ndarray:
         """Back out along the approach axis, then up, until the sub-goal holds amply."""
@@ -218,7 +298,15 @@ class Planner:
                     continue
         raise Unreachable("no way back for the hand")
 
-    # --- sub-goals
+    # --- joints
+
+    def _joint_values(self, stage: Stage, qpos: np.ndarray) -> tuple[int, np.ndarray]:
+        """Address in qpos of the joint that a stage moves, and its values, one a control step."""
+        address, value = self._joint_goal(stage)
+        slides = self.cell.model.jnt_type[self.cell.joint_at(address)] == mjtJoint.mjJNT_SLIDE
+        step = SLIDE_STEP if slides else HINGE_STEP
+        n = int(np.ceil(abs(value - qpos[address]) / step)) + 1
+        return address, np.linspace(qpos[address], value, max(n, 2))
 
     def _joint_goal(self, stage: Stage) -> tuple[int, float]:
         """Address in qpos of the joint that a sub-goal is about, and the value that meets it."""
@@ -228,11 +316,6 @@ class Planner:
         low, high = self.cell.model.jnt_range[self.cell.joint_at(address)]
         limits = (float(low), float(high))
         return address, solve_joint(constraints, self.arm.values(), joint, limits)
-
-
-def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Angles (rad) between a pose and each of the others."""
-    return np.linalg.norm(pose.matrix_to_rotvec(T[:3, :3].T @ others[:, :3, :3]), axis=-1)
 
 
 def _along_approach(distance: float) -> np.ndarray:

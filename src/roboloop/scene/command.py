@@ -13,11 +13,13 @@ from roboloop import console
 from roboloop.errors import RoboloopError
 from roboloop.jobs import map_jobs
 from roboloop.run import CommonFlags, Interruptible, Run, atomic_path
-from roboloop.scene.capture import Capture, read_capture
+from roboloop.scene.capture import read_capture
 from roboloop.scene.collection import COUSINS, HELD_OUT, TWIN, list_cousins
 from roboloop.scene.cousins import Spread, sample_cousin
 from roboloop.scene.folder import read_scene, write_scene
+from roboloop.scene.graph import SceneGraph
 from roboloop.scene.perceive import perceive
+from roboloop.scene.presets import PREFIX, preset_scene
 from roboloop.scene.preview import contact_sheet, preview
 from roboloop.scene.score import score
 from roboloop.scene.settle import settle
@@ -35,7 +37,7 @@ class Config(CommonFlags):
     """Rebuild a captured scene in simulation, with cousins of other shapes, colours and poses."""
 
     capture: Positional[Path]
-    """Folder with rgb.png, depth_mm.png and camera.json."""
+    """Folder with rgb.png, depth_mm.png and camera.json, or `preset:NAME`."""
     cousins: int | None = None
     """Cousins to learn from; by scale 4, 150 or 1000."""
     held_out: int | None = None
@@ -54,13 +56,14 @@ def run(config: Config) -> None:
         COUSINS: N_COUSINS[config.scale] if config.cousins is None else config.cousins,
         HELD_OUT: N_HELD_OUT[config.scale] if config.held_out is None else config.held_out,
     }
-    capture = read_capture(config.capture)
+    make_twin = _twin_maker(config.capture)
     with Run.open(out, "scene", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            _write_twin(capture, out)
+            if not (out / TWIN).exists():
+                _write_twin(*make_twin(), out)
             for which, n in counts.items():
                 _write_cousins(out, which, n, config)
-            _write_sheet(capture, out)
+            _write_sheet(out)
             objects = {o.name: o.category for o in read_scene(out / TWIN).objects}
             record.finish(objects=len(objects), **counts)
             console.summary(
@@ -71,11 +74,18 @@ def run(config: Config) -> None:
     console.emit(out)
 
 
-def _write_twin(capture: Capture, out: Path) -> None:
-    if (out / TWIN).exists():
-        return
-    twin = settle(perceive(capture))
-    _write_image(Image.fromarray(capture.rgb), out / "capture.png")
+def _twin_maker(source: Path) -> Callable[[], tuple[SceneGraph, Image.Image]]:
+    """Check a source at once; what makes its twin, and a picture of it, takes longer."""
+    name = str(source)
+    if name.startswith(PREFIX):
+        graph = preset_scene(name.removeprefix(PREFIX))
+        return lambda: (twin := settle(graph), preview(twin))
+    capture = read_capture(source)
+    return lambda: (settle(perceive(capture)), Image.fromarray(capture.rgb))
+
+
+def _write_twin(twin: SceneGraph, picture: Image.Image, out: Path) -> None:
+    _write_image(picture, out / "capture.png")
     write_scene(twin, out / TWIN)
     _write_image(preview(twin), out / TWIN / "preview.png")
 
@@ -97,10 +107,12 @@ def _write_cousin(out: Path, which: str, seed: int, spread: Spread, index: int) 
     write_scene(cousin, out / which / f"{index:04d}")
 
 
-def _write_sheet(capture: Capture, out: Path) -> None:
+def _write_sheet(out: Path) -> None:
     shown = list_cousins(out)[:N_SHOWN] if (out / COUSINS).exists() else []
     cousins = [read_scene(folder) for folder in shown]
-    sheet = contact_sheet(capture.rgb, read_scene(out / TWIN), cousins)
+    sheet = contact_sheet(
+        np.asarray(Image.open(out / "capture.png")), read_scene(out / TWIN), cousins
+    )
     _write_image(sheet, out / "contact_sheet.png")
 
 

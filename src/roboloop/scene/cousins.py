@@ -69,7 +69,11 @@ def sample_cousin(
         except RoboloopError as error:
             problem = error.problem
             continue
-        moved = displacements(cousin, settled)
+        moved = {
+            name: each
+            for name, each in displacements(cousin, settled).items()
+            if not FAMILIES[cousin.object(name).category].rolls
+        }
         name, worst = max(moved.items(), key=lambda item: max(item[1]))
         if all(m.distance < MAX_SETTLING and m.tilt < MAX_TILT for m in moved.values()):
             return replace(settled, source=f"cousin of {twin.source}", seed=_number(seed))

@@ -23,7 +23,7 @@ class Config(CommonFlags):
     scene: Positional[Path]
     """A scene folder, such as OUT/twin of `roboloop scene`."""
     sentence: Positional[str]
-    """What to do: `put A on B`, `put A in B`, `open A`, `close A`."""
+    """What to do, such as `put A on B`, `pour A into B`, `open A`, `turn on A`, `press A`."""
     robot: str = "panda"
     """The robot that does it."""
 
@@ -49,6 +49,7 @@ def describe(task: Task) -> list[str]:
     lines = [f"task      {task.instruction}: {roles}; robot {task.robot}"]
     for stage in task.stages:
         what = [f"hold {_named(task, stage.grasp)}"] if stage.grasp else []
+        what += [f"push {_named(task, stage.push)}"] if stage.push else []
         what += [f"until {in_words(task, text)}" for text in stage.subgoal]
         what += [f"all the way, {in_words(task, text)}" for text in stage.path]
         what += [f"then let go of {_named(task, stage.release)}"] if stage.release else []

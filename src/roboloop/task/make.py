@@ -4,7 +4,7 @@ import numpy as np
 
 from roboloop import pose
 from roboloop.robot import Robot
-from roboloop.scene.graph import SceneGraph
+from roboloop.scene.graph import Relation, SceneGraph
 from roboloop.task.placement import place_base
 from roboloop.task.sentence import read_sentence
 from roboloop.task.spec import Task, View
@@ -24,12 +24,15 @@ def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
     reading = read_sentence(sentence, graph)
     kind = KINDS[reading.kind]
     objects = [graph.object(reading.roles[role]) for role in kind.roles]
-    stages, success = kind.stages(*objects, reading.joint)
+    roles = reading.roles | _contents(graph, reading.roles.get("object", ""))
+    stages, success = kind.stages(
+        {role: graph.object(name) for role, name in roles.items()}, reading.joint
+    )
     points = np.array([o.T_world_obj[:3, 3] for o in objects])
     task = Task(
         kind=reading.kind,
         instruction=" ".join(sentence.split()),
-        roles=reading.roles,
+        roles=roles,
         stages=stages,
         success=success,
         robot=robot.name,
@@ -38,6 +41,12 @@ def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
     )
     task.check(graph)
     return task
+
+
+def _contents(graph: SceneGraph, container: str) -> dict[str, str]:
+    """Roles of what is in the object that is to be moved: `content_0` and so on."""
+    inside = [o.name for o in graph.objects if Relation("in", container) in o.relations]
+    return {f"content_{i}": name for i, name in enumerate(inside)}
 
 
 def aim_view(graph: SceneGraph, points: np.ndarray) -> View:

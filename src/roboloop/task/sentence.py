@@ -14,12 +14,23 @@ _AND = r"(?: and (?:put|place) it)?"
 _PATTERNS: tuple[tuple[str, str], ...] = (
     ("put_in", rf"{_PUT} (?P<object>.+?){_AND} (?:in|into|inside(?: of)?) (?P<target>.+)"),
     ("put_on", rf"{_PUT} (?P<object>.+?){_AND} (?:on|onto|upon|on top of) (?P<target>.+)"),
+    (
+        "pour",
+        r"(?:pour|empty)(?: out)?(?: .+? (?:from|out of))? (?P<object>.+?)"
+        r" (?:in|into) (?P<target>.+)",
+    ),
+    ("turn_on", r"(?:turn|switch) on (?P<target>.+)"),
+    ("turn_off", r"(?:turn|switch) off (?P<target>.+)"),
+    ("turn_on", r"(?:turn|switch) (?P<target>.+?)(?: on)?"),
     ("open", r"(?:open|pull open|pull out) (?P<target>.+)"),
     ("close", r"(?:close|shut|push in) (?P<target>.+)"),
+    ("press", r"(?:press|push|hit)(?: down)?(?: on)? (?P<target>.+)"),
 )
 _FILLER = {"the", "a", "an", "of", "that", "is", "please", "its", "one", "colored", "top"}
 BRIGHTNESS_MARGIN = 0.1
 _LEVELS = {"top": 0, "upper": 0, "first": 0, "middle": 1, "second": 1, "bottom": -1, "lower": -1}
+_MOVED = {"turn_on": ("knob",), "turn_off": ("knob",), "press": ("button",)}
+"""What a task kind moves, where that is neither a drawer nor a door."""
 _SIDES = {"left": (0, -1), "right": (0, 1), "front": (1, 1), "back": (1, -1), "rear": (1, -1)}
 """Word -> (image axis, sign): the object furthest that way in the camera's view."""
 
@@ -47,7 +58,8 @@ def read_sentence(sentence: str, graph: SceneGraph) -> Reading:
     if match is None:
         raise RoboloopError(
             f"no task kind fits the sentence `{sentence}`",
-            "say `put A on B`, `put A in B`, `open A` or `close A`",
+            "say `put A on B`, `put A in B`, `pour A into B`, `open A`, `close A`, `turn on A`, "
+            "`turn off A` or `press A`",
         )
     phrases = match.groupdict()
     roles: dict[str, str] = {}
@@ -125,22 +137,19 @@ def _image_position(obj: SceneObject, graph: SceneGraph) -> tuple[float, float]:
 
 def _find_joint(kind: str, phrase: str, target: SceneObject) -> Joint | None:
     words = phrase.split()
-    drawers = [j for j in target.joints if j.name.startswith("drawer")]
-    doors = [j for j in target.joints if j.name == "door"]
-    if kind in ("put_on", "put_in") and "drawer" not in words:
+    if kind == "pour" or (kind in ("put_on", "put_in") and "drawer" not in words):
         return None
-    if not target.joints:
-        raise RoboloopError(f"`{target.name}` ({target.category}) has nothing that opens")
-    if drawers:
-        levels = [_LEVELS[w] for w in words if w in _LEVELS]
-        if levels:
-            return drawers[min(levels[0], len(drawers) - 1)]
-        if len(drawers) > 1:
-            raise RoboloopError(
-                f"`{phrase}` does not say which of the {len(drawers)} drawers of `{target.name}`",
-                "add top, middle or bottom",
-            )
-        return drawers[0]
-    if doors:
-        return doors[0]
-    raise RoboloopError(f"`{target.name}` has no drawer and no door")
+    names = _MOVED.get(kind, ("drawer", "door"))
+    joints = [j for j in target.joints if j.name.partition("_")[0] in names]
+    if not joints:
+        what = " and no ".join(names)
+        raise RoboloopError(f"`{target.name}` ({target.category}) has no {what}")
+    levels = [_LEVELS[w] for w in words if w in _LEVELS]
+    if len(joints) > 1 and levels:
+        return joints[min(levels[0], len(joints) - 1)]
+    if len(joints) > 1:
+        raise RoboloopError(
+            f"`{phrase}` does not say which of the {len(joints)} drawers of `{target.name}`",
+            "add top, middle or bottom",
+        )
+    return joints[0]

@@ -13,12 +13,15 @@ from roboloop.run import read_json, write_json
 from roboloop.scene.graph import SceneGraph
 from roboloop.task.constraints import parse
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a task: it ends with a grasp, with a release, or with a joint moved."""
+    """One step of a task: it ends where its sub-goal holds, with a grasp or release if it says so.
+
+    What was grasped in an earlier stage and not released since moves with the hand.
+    """
 
     name: str
     reference: str
@@ -28,6 +31,8 @@ class Stage:
     """`role` (anywhere on it) or `role.keypoint` that the hand holds from the end of this stage."""
     release: str | None = None
     """What the hand lets go of at the end of this stage."""
+    push: str | None = None
+    """`role.keypoint` on a jointed part that the closed hand pushes, without holding it."""
     subgoal: tuple[str, ...] = ()
     """Constraints that hold at the end of the stage, before a release."""
     path: tuple[str, ...] = ()
@@ -67,6 +72,13 @@ class Task:
         """Every constraint of the task, in order."""
         stages = [c for s in self.stages for c in (*s.subgoal, *s.path)]
         return [*stages, *self.success]
+
+    def held(self, index: int) -> str | None:
+        """What the hand holds when stage `index` begins: a `role`, a `role.keypoint`, or None."""
+        held = None
+        for stage in self.stages[:index]:
+            held = stage.grasp or (None if stage.release else held)
+        return held
 
     def dimension_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names of the dimensions of `observation.state` and of `action`.

@@ -1,6 +1,6 @@
-"""Task kinds: what "put A on B", "put A in B", "open A" and "close A" mean as constraints."""
+"""Task kinds: what "put A on B", "open A" or "pour A into B" mean as stages and constraints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from roboloop.errors import RoboloopError
@@ -11,8 +11,17 @@ HAND_CLEAR = "max(z(robot.eef - object.top), norm(xy(robot.eef - object.center))
 """The hand is 3 cm above the object's top, or 15 cm beside its middle: it has let go."""
 UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object.bottom)"
 """The object leans by less than about 17 degrees."""
-OPEN_SHARE, CLOSED_SHARE = 0.6, 0.1
-"""Of a joint's range: above the first it counts as open, below the second as closed."""
+TILTED = "z(unit(object.top - object.bottom)) < -0.3"
+"""The object's mouth points down, by 17 degrees or more."""
+LEVELS = {
+    "open": (">", 0.8, 0.6),
+    "close": ("<", 0.03, 0.1),
+    "press": (">", 0.95, 0.7),
+    "turn_on": (">", 0.65, 0.5),
+    "turn_off": ("<", 0.2, 0.3),
+}
+"""For each kind that moves a joint: which way, the share of its range that is aimed at, and the one
+from which it counts as done."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +29,32 @@ class Kind:
     """A task kind: the roles that a sentence has to name, and what to do with them."""
 
     roles: tuple[str, ...]
-    stages: Callable[..., tuple[tuple[Stage, ...], tuple[str, ...]]]
-    """Objects and the joint's name (or None) -> stages and success constraints."""
+    stages: Callable[[Mapping[str, SceneObject], str | None], "Plan"]
+    """Objects by role, and the joint's name (or None) -> stages and success constraints."""
 
 
-def _put(object_: SceneObject, target: SceneObject, keypoint: str, reach: str) -> tuple:
+Plan = tuple[tuple[Stage, ...], tuple[str, ...]]
+
+
+def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
+    target = roles["target"]
+    keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
+    return _put(keypoint, 0.3 * min(target.size[:2]))
+
+
+def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
+    target = roles["target"]
+    keypoint = f"{joint}_inside" if joint else "inside"
+    if keypoint not in target.keypoints:
+        raise RoboloopError(
+            f"nothing can be put in `{target.name}` ({target.category})", "say `on` instead of `in`"
+        )
+    if "tip" in roles["object"].keypoints and not joint:
+        return _stand_in(min(target.size[:2]))
+    return _put(keypoint, 0.45 * min(target.size[:2]))
+
+
+def _put(keypoint: str, radius: float) -> Plan:
     goal = f"target.{keypoint}"
     stages = (
         Stage("grasp", reference="object", grasp="object"),
@@ -42,59 +72,113 @@ def _put(object_: SceneObject, target: SceneObject, keypoint: str, reach: str) -
         ),
         Stage("retreat", reference=goal, subgoal=(HAND_CLEAR,)),
     )
+    reach = f"norm(xy(object.bottom - {goal})) < {radius:.3f}"
     return stages, (reach, f"abs(z(object.bottom - {goal})) < 0.03", UPRIGHT, HAND_CLEAR)
 
 
-def _put_on(object_: SceneObject, target: SceneObject, joint: str | None) -> tuple:
-    keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
-    radius = 0.3 * min(target.size[:2])
-    reach = f"norm(xy(object.bottom - target.{keypoint})) < {radius:.3f}"
-    return _put(object_, target, keypoint, reach)
-
-
-def _put_in(object_: SceneObject, target: SceneObject, joint: str | None) -> tuple:
-    keypoint = f"{joint}_inside" if joint else "inside"
-    if keypoint not in target.keypoints:
-        raise RoboloopError(
-            f"nothing can be put in `{target.name}` ({target.category})", "say `on` instead of `in`"
-        )
-    half = 0.45 * min(target.size[:2])
-    reach = f"norm(xy(object.bottom - target.{keypoint})) < {half:.3f}"
-    return _put(object_, target, keypoint, reach)
-
-
-def _move_joint(target: SceneObject, joint: str | None, word: str) -> tuple:
-    moved = next(j for j in target.joints if j.name == joint)
-    low, high = moved.range
-    if word == "open":
-        goal = f"joint(target.{joint}) > {low + 0.8 * (high - low):.3f}"
-        done = f"joint(target.{joint}) > {low + OPEN_SHARE * (high - low):.3f}"
-    else:
-        goal = f"joint(target.{joint}) < {low + 0.03 * (high - low):.3f}"
-        done = f"joint(target.{joint}) < {low + CLOSED_SHARE * (high - low):.3f}"
-    handle = next(
-        f"target.{k}" for k in (f"{joint}_handle", "handle", joint) if k in target.keypoints
-    )
-    clear = f"norm(robot.eef - {handle}) > 0.06"
+def _stand_in(width: float) -> Plan:
+    """A long thing stands in a narrow one, tip down."""
+    clear = "max(z(robot.eef - object.end), norm(xy(robot.eef - object.end)) - 0.05) > 0.02"
     stages = (
-        Stage("grasp", reference=handle, grasp=handle),
-        Stage(word, reference=handle, release=handle, subgoal=(goal,)),
-        Stage("retreat", reference=handle, subgoal=(clear,)),
+        Stage("grasp", reference="object", grasp="object"),
+        Stage(
+            "insert",
+            reference="target.top",
+            release="object",
+            subgoal=(
+                "norm(xy(object.tip - target.top)) < 0.004",
+                "z(object.tip - target.top) < -0.025",
+                "z(object.tip - target.top) > -0.035",
+                "norm(xy(object.end - object.tip)) < 0.06 * norm(object.end - object.tip)",
+            ),
+        ),
+        Stage("retreat", reference="target.top", subgoal=(clear,)),
     )
-    return stages, (done, clear)
+    success = (
+        f"norm(xy(object.tip - target.inside)) < {width / 2:.3f}",
+        "z(object.tip - target.top) < -0.04",
+        "z(object.end - target.top) > 0",
+        clear,
+    )
+    return stages, success
 
 
-def _open(target: SceneObject, joint: str | None) -> tuple:
-    return _move_joint(target, joint, "open")
+def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
+    object_, target = roles["object"], roles["target"]
+    contents = [role for role in roles if role.startswith("content_")]
+    if not contents:
+        raise RoboloopError(f"there is nothing in `{object_.name}` to pour")
+    if "inside" not in target.keypoints or "inside" not in object_.keypoints:
+        raise RoboloopError(f"cannot pour `{object_.name}` into `{target.name}`", "both are hollow")
+    over = "norm(xy(object.top - target.top)) < {}"
+    above = ("z(object.top - target.top) > 0.04", "z(object.top - target.top) < 0.08")
+    beside = (max(object_.size[:2]) + max(target.size[:2])) / 2 + 0.03
+    stages = (
+        Stage("grasp", reference="object", grasp="object"),
+        Stage(
+            "carry",
+            reference="target.top",
+            subgoal=(over.format(0.02), "z(object.bottom - target.top) > 0.04", UPRIGHT),
+            path=(UPRIGHT,),
+        ),
+        Stage(
+            "pour",
+            reference="target.top",
+            subgoal=(over.format(0.01), *above, TILTED),
+            path=(over.format(0.05),),
+        ),
+        Stage(
+            "right",
+            reference="target.top",
+            subgoal=(over.format(0.02), "z(object.bottom - target.top) > 0.04", UPRIGHT),
+        ),
+        Stage(
+            "put_down",
+            reference="target.top",
+            release="object",
+            subgoal=(
+                f"norm(xy(object.center - target.center)) > {beside:.3f}",
+                f"norm(xy(object.center - target.center)) < {beside + 0.08:.3f}",
+                "z(object.bottom - target.bottom) > 0.004",
+                "z(object.bottom - target.bottom) < 0.010",
+                UPRIGHT,
+            ),
+            path=(UPRIGHT,),
+        ),
+        Stage("retreat", reference="target.top", subgoal=(HAND_CLEAR,)),
+    )
+    radius = 0.5 * min(target.size[:2])
+    inside = [f"norm(xy({role}.center - target.inside)) < {radius:.3f}" for role in contents]
+    return stages, (*inside, HAND_CLEAR)
 
 
-def _close(target: SceneObject, joint: str | None) -> tuple:
-    return _move_joint(target, joint, "close")
+def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], Plan]:
+    def stages(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
+        target = roles["target"]
+        low, high = next(j.range for j in target.joints if j.name == joint)
+        than, aim, enough = LEVELS[word]
+        goal, done = (
+            f"joint(target.{joint}) {than} {low + share * (high - low):.4f}"
+            for share in (aim, enough)
+        )
+        names = (f"{joint}_handle", "handle", joint)
+        handle = next(f"target.{k}" for k in names if k in target.keypoints)
+        clear = f"norm(robot.eef - {handle}) > 0.06"
+        if word in ("close", "press"):
+            moves = (Stage(word, reference=handle, push=handle, subgoal=(goal,)),)
+        else:
+            moves = (
+                Stage("grasp", reference=handle, grasp=handle),
+                Stage(word, reference=handle, release=handle, subgoal=(goal,)),
+            )
+        return (*moves, Stage("retreat", reference=handle, subgoal=(clear,))), (done, clear)
+
+    return stages
 
 
 KINDS: dict[str, Kind] = {
     "put_on": Kind(("object", "target"), _put_on),
     "put_in": Kind(("object", "target"), _put_in),
-    "open": Kind(("target",), _open),
-    "close": Kind(("target",), _close),
+    "pour": Kind(("object", "target"), _pour),
+    **{word: Kind(("target",), _move_joint(word)) for word in LEVELS},
 }

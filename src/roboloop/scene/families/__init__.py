@@ -14,7 +14,7 @@ import numpy as np
 
 from roboloop import pose
 from roboloop.errors import RoboloopError, unknown_name
-from roboloop.scene.families import furniture, sampling, solids, vessels
+from roboloop.scene.families import desk, furniture, sampling, solids, vessels
 from roboloop.scene.families.base import Family, Param
 from roboloop.scene.families.part import COLLISION, VISUAL, Part
 from roboloop.scene.graph import Joint, SceneObject
@@ -36,6 +36,10 @@ FAMILIES: dict[str, Family] = {
     "microwave": furniture.MICROWAVE,
     "stove": furniture.STOVE,
     "rack": furniture.RACK,
+    "pen": desk.PEN,
+    "holder": desk.HOLDER,
+    "bead": desk.BEAD,
+    "button": desk.BUTTON,
 }
 
 

@@ -48,6 +48,8 @@ class Family:
     """Furniture: stands still, has no free joint."""
     round: bool = False
     """Looks the same from all sides: a turn about z through its centre changes nothing."""
+    rolls: bool = False
+    """Does not stay where it is put, only in what it is put in."""
     free_aspect: bool = False
     """x and y extents vary apart in cousins; otherwise they scale alike."""
     grasp_width: bool = False

@@ -111,6 +111,12 @@ class Part:
         size = [radius, 0.0, 0.0]
         self._geom(name, _GEOM.mjGEOM_CAPSULE, color, density, True, fromto=ends, size=size)
 
+    def ball(self, name: str, radius: float, color: str | Rgb, density: float) -> None:
+        """Add a sphere around the body's origin, which stops rolling by itself."""
+        self._geom(
+            name, _GEOM.mjGEOM_SPHERE, color, density, True, size=[radius, 0.0, 0.0], condim=6
+        )
+
     def mesh(
         self,
         name: str,

@@ -85,7 +85,7 @@ def _curve(half: Vector, foot: float, curve: float, n: int) -> Float[np.ndarray,
     return np.stack([half[0] * r, half[1] * r, half[2] * (2 * z - 1)], -1)
 
 
-def _hollow_keypoints(size: Vector, axis_x: float = 0.0) -> dict[str, Vector]:
+def hollow_keypoints(size: Vector, axis_x: float = 0.0) -> dict[str, Vector]:
     """Keypoints of a vessel whose axis is at x = `axis_x`; `rim` is its +y point."""
     z = size[2] / 2
     return {
@@ -98,7 +98,7 @@ def _hollow_keypoints(size: Vector, axis_x: float = 0.0) -> dict[str, Vector]:
 
 
 def _plain_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, Vector]:
-    return _hollow_keypoints(size)
+    return hollow_keypoints(size)
 
 
 def _half(size: Vector) -> Vector:
@@ -109,6 +109,16 @@ def _build_bowl(part: Part) -> None:
     params = part.obj.params
     outer = _curve(_half(part.obj.size), params["foot"], params["curve"], 7)
     inner = _vessel(part, outer, (0, 2, 6))
+    _lining(part, _to_floor(inner))
+
+
+def build_beaker(part: Part) -> None:
+    """Build a straight vessel without a handle, its inside painted."""
+    x, y, z = _half(part.obj.size)
+    taper = part.obj.params["taper"]
+    shares = np.linspace(taper, 1.0, 3)
+    outer = np.stack([shares * x, shares * y, z * np.array([-1.0, 0.0, 1.0])], -1)
+    inner = _vessel(part, outer, (0, 2))
     _lining(part, _to_floor(inner))
 
 
@@ -166,7 +176,7 @@ def _build_mug(part: Part) -> None:
 def _mug_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, Vector]:
     _, _, axis_x = _body_radii(size, 0.02)
     x = size[0] / 2 - params["handle_thickness"] / 2
-    return {**_hollow_keypoints(size, axis_x), "handle": (x, 0.0, 0.025 * size[2])}
+    return {**hollow_keypoints(size, axis_x), "handle": (x, 0.0, 0.025 * size[2])}
 
 
 def _build_pan(part: Part) -> None:
@@ -188,7 +198,7 @@ def _pan_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, Ve
     rx, _, axis_x = _body_radii(size, 0.06)
     x = 0.35 * (axis_x + rx) + 0.65 * size[0] / 2
     z = size[2] / 2 - 0.008 - params["handle_thickness"] / 2
-    return {**_hollow_keypoints(size, axis_x), "handle": (x, 0.0, z)}
+    return {**hollow_keypoints(size, axis_x), "handle": (x, 0.0, z)}
 
 
 def _pot_radii(size: Vector, params: Params) -> tuple[float, float, float, float]:
@@ -229,7 +239,7 @@ def _build_pot(part: Part) -> None:
 def _pot_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, Vector]:
     _, _, axis_x, _ = _pot_radii(size, params)
     lid, x = 0.34 * size[2], size[0] / 2 - params["handle_thickness"] / 2
-    points = _hollow_keypoints(size, axis_x)
+    points = hollow_keypoints(size, axis_x)
     points["rim"] = (axis_x, size[1] / 2, lid)
     points["inside"] = (axis_x, 0.0, lid)
     points["spout"] = (-size[0] / 2, 0.0, 0.32 * size[2])

@@ -1,0 +1,75 @@
+"""Which grasp first: those that hold well, and look alike from one demonstration to the next."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop import pose
+from roboloop.demo.arm import Arm
+from roboloop.demo.goals import Unreachable
+from roboloop.demo.grasp import antipodal_grasps
+
+MAX_GRASPS = 100
+LIKE_M, LIKE_RAD = 0.015, 0.35
+"""Grasps closer than both to one that failed are the same."""
+
+
+def ranked_grasps(
+    arm: Arm,
+    what: str,
+    rng: np.random.Generator,
+    failed: Sequence[Float[np.ndarray, "4 4"]] = (),
+) -> Float[np.ndarray, "K 4 4"]:
+    """Sample grasps in the frame of the body to hold, the most promising first.
+
+    Args:
+        arm: The arm; its state is the one that counts.
+        what: `role`, held anywhere, or `role.keypoint`, held there.
+        rng: Randomness of the candidates.
+        failed: Grasps that missed before.
+
+    Raises:
+        Unreachable: There is none.
+    """
+    cell, near = arm.cell, None
+    body = cell.frame_body(what)
+    if "." in what:
+        near = arm.data.site_xpos[cell.model.site(cell.site_name(what)).id].copy()
+    grasps = antipodal_grasps(cell.model, arm.data, body, cell.robot, rng, near)
+    Ts_world_eef = arm.body_pose(body) @ grasps.Ts_body_eef
+    # things on a table are not taken from below; handles may be taken from the side
+    good = Ts_world_eef[:, 2, 2] < (-0.5 if near is None else 0.2)
+    for T in failed:
+        off = np.linalg.norm(grasps.Ts_body_eef[:, :3, 3] - T[:3, 3], axis=1)
+        good &= (off > LIKE_M) | (_turns(T, grasps.Ts_body_eef) > LIKE_RAD)
+    keep = np.flatnonzero(good)
+    if not keep.size:
+        width = f"{100 * cell.robot.max_opening:.0f} cm"
+        raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {width}")
+    cost = _cost(arm, what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
+    return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
+
+
+def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
+    """On a handle: its middle, straight from the front.
+
+    Elsewhere: the hand pointing down and turned as at home, its pads full on the object, on the
+    robot's left.
+    """
+    cell = arm.cell
+    obj = cell.graph.object(cell.task.roles[what.partition(".")[0]])
+    if near is not None:
+        off = np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
+        return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ obj.T_world_obj[:3, 0]
+    site = cell.model.site(cell.site_name(f"{what}.top")).id
+    above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - arm.data.site_xpos[site, 2]
+    aside = Ts_world_eef[:, :3, 3] @ cell.task.T_world_base[:3, 1] / max(obj.size[:2])
+    turn = _turns(arm.eef(np.array(cell.robot.home)), Ts_world_eef)
+    tilt = 1 + Ts_world_eef[:, 2, 2]
+    return tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
+
+
+def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Angles (rad) between a pose and each of the others."""
+    return np.linalg.norm(pose.matrix_to_rotvec(T[:3, :3].T @ others[:, :3, :3]), axis=-1)
