@@ -92,6 +92,11 @@ class Robot:
         return self.finger_joints[0][0]
 
     @property
+    def turns_freely(self) -> bool:
+        """Whether the hand can have any orientation at a place; else it has what the arm allows."""
+        return len(self.arm_joints) >= 6
+
+    @property
     def nu(self) -> int:
         """Number of controls: the arm's joints and the gripper."""
         return len(self.arm_joints) + 1
@@ -203,7 +208,7 @@ ROBOTS: Mapping[str, Robot] = {
         eef=("gripper", (0.0185, -0.0002, -0.0972), (0.0, 0.70710678, 0.70710678, 0.0)),
         wrist_camera=((0.06, 0.0, -0.06), (0.0, 0.0, 0.0), 75.0),
         apart=(),
-        weights=Weights(position=0.002, approach=0.01, closing=0.1),
+        weights=Weights(position=0.002, approach=0.1, closing=0.3),
     ),
 }
 
@@ -226,6 +231,7 @@ def inverse_kinematics(
     q_init: Float[np.ndarray, "B n"],
     restarts: int = 4,
     prefer: Float[np.ndarray, "n"] | None = None,
+    weights: Weights | None = None,
 ) -> IkResult:
     """Find arm positions within the joint limits that bring the hand to poses in the base frame.
 
@@ -238,10 +244,12 @@ def inverse_kinematics(
         q_init: Where each search starts, such as the solution of a pose close by.
         restarts: How often poses that are missed are tried again from elsewhere.
         prefer: What a redundant arm tends to; None is its home.
+        weights: What counts where not all can be met; None is as the robot says.
     """
     chain = robot_chain(robot.name)
     prefer = np.array(robot.home) if prefer is None else prefer
-    return kinematics.solve(chain, T_base_eefs, q_init, prefer, robot.weights, restarts)
+    weights = weights or robot.weights
+    return kinematics.solve(chain, T_base_eefs, q_init, prefer, weights, restarts)
 
 
 def attach(

@@ -1,6 +1,6 @@
 """The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import mujoco
 import numpy as np
@@ -10,8 +10,10 @@ from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.collision import Collisions
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import POSITION_TOLERANCE, ROTATION_TOLERANCE, end_of, follow, timed
-from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
+from roboloop.demo.motion import POSITION_TOLERANCE, end_of, follow, met, paced, timed
+from roboloop.demo.transit import Free, transit
+from roboloop.kinematics import Weights
+from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics, robot_chain
 from roboloop.task.constraints import Values
 
 LIFTS = (0.06, 0.12, 0.18, 0.26)
@@ -22,6 +24,16 @@ TURN_SPEED = 0.6
 """Of turning what is held in place, share of the usual speed."""
 CLEAR = -0.0015
 """Overlap that resting contact shows, m; deeper is a collision."""
+HOLD = Weights(position=0.002, approach=0.02, closing=0.02, pitch=0.3)
+"""For grasps of an arm that cannot turn the hand freely: the closing axis counts, the hand may tilt
+about it."""
+HOLD_TURN, HOLD_TILT = np.deg2rad(8), np.deg2rad(35)
+"""How far such a grasp may be from what was asked for: its closing axis, its approach axis."""
+LOOSE = Weights(position=0.002, approach=0.3, closing=1.0)
+"""For what a transit goes over: where the hand is counts, how it is turned hardly."""
+
+Allowed = Callable[[Float[np.ndarray, "B n"]], Bool[np.ndarray, "B"]]
+"""Says of arm configurations whether a stage's path constraints hold there."""
 
 
 class Arm:
@@ -68,8 +80,26 @@ class Arm:
         """Solve inverse kinematics from `q`; the second value says which poses are met."""
         start = np.broadcast_to(q, (len(Ts_world_eef), len(self.cell.robot.home)))
         ik = inverse_kinematics(self.cell.robot, self._T_base_world @ Ts_world_eef, start)
-        met = (ik.position_error < POSITION_TOLERANCE) & (ik.rotation_error < ROTATION_TOLERANCE)
-        return ik, met
+        return ik, met(self.cell.robot, ik)
+
+    def reach_grasps(
+        self, Ts_world_eef: Float[np.ndarray, "K 4 4"], q: Float[np.ndarray, "n"]
+    ) -> tuple[Float[np.ndarray, "K n"], Float[np.ndarray, "K 4 4"], Bool[np.ndarray, "K"]]:
+        """Solve inverse kinematics for grasps, which an arm of few joints takes as it can.
+
+        Returns:
+            Arm positions, the grasps as they are then, and which of them are still good.
+        """
+        robot = self.cell.robot
+        if robot.turns_freely:
+            ik, good = self.reach(Ts_world_eef, q)
+            return ik.q, Ts_world_eef, good
+        start = np.broadcast_to(q, (len(Ts_world_eef), len(q)))
+        ik = inverse_kinematics(robot, self._T_base_world @ Ts_world_eef, start, weights=HOLD)
+        Ts = self.cell.task.T_world_base @ forward_kinematics(robot, ik.q)
+        cosines = np.einsum("kij,kij->kj", Ts[:, :3, :3], Ts_world_eef[:, :3, :3])
+        good = (cosines[:, 1] > np.cos(HOLD_TURN)) & (cosines[:, 2] > np.cos(HOLD_TILT))
+        return ik.q, Ts, good & (ik.position_error < POSITION_TOLERANCE)
 
     def clear(
         self,
@@ -84,9 +114,30 @@ class Arm:
         A held free body moves with the hand. Overlaps that `qpos` itself has, up to half a
         millimetre more, do not count: it is real.
         """
+        return self._freedom(qpos, touched, held, T_held_eef)(q)
+
+    def _freedom(
+        self,
+        qpos: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        T_held_eef: np.ndarray | None,
+        allowed: Allowed | None = None,
+    ) -> Free:
+        """What `clear` asks and what is `allowed`, as a function of arm configurations.
+
+        Who has heard no does not ask on: from the first that is not allowed on, all are not.
+        """
         limit = min(CLEAR, next(self._collisions.clearances(qpos[None], held, touched)) - 0.0005)
-        every = self._with_arm(qpos, q, held, T_held_eef)
-        return (each > limit for each in self._collisions.clearances(every, held, touched))
+
+        def free(q: np.ndarray) -> Iterator[bool]:
+            n = len(q) if allowed is None else int(np.argmin([*allowed(q), False]))
+            every = self._with_arm(qpos, q[:n], held, T_held_eef)
+            for distance in self._collisions.clearances(every, held, touched):
+                yield distance > limit
+            yield from [False] * (len(q) - n)
+
+        return free
 
     def distances(
         self,
@@ -128,8 +179,13 @@ class Arm:
         after: Float[np.ndarray, "S 4 4"],
         touched: int | None = None,
         held: int | None = None,
+        allowed: Allowed | None = None,
+        search: bool = True,
     ) -> Float[np.ndarray, "T n"]:
-        """Join two given ways of the hand by a free transit: straight, else over the top.
+        """Join two given ways of the hand by a free transit.
+
+        Straight, else over the top, which makes for demonstrations that look alike; else in joint
+        space.
 
         Args:
             qpos: The state to start from.
@@ -137,6 +193,8 @@ class Arm:
             after: Poses to end with, one a control step.
             touched: Body that the hand may touch on the way.
             held: Free body that moves with the hand.
+            allowed: What else has to hold on the way.
+            search: Whether to look for ways in joint space.
 
         Returns:
             Arm positions, one a control step, without the start.
@@ -144,13 +202,42 @@ class Arm:
         Raises:
             Unreachable: No transit is reachable and free.
         """
+        return self._join(qpos, [before], after, touched, held, allowed, search)
+
+    def _join(
+        self,
+        qpos: np.ndarray,
+        befores: list[np.ndarray],
+        after: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        allowed: Allowed | None,
+        search: bool,
+    ) -> np.ndarray:
+        """Travel with the first beginning of several that works; see `travel`."""
         q = qpos[self.cell.arm_qpos]
         T_held_eef = None
         if held is not None:
             self.update(qpos)
             T_held_eef = pose.inverse(self.body_pose(held)) @ self.eef(q)
-        problem = "no free path"
+        free = self._freedom(qpos, touched, held, T_held_eef, allowed)
         q_end = end_of(self.cell.robot, self._T_base_world @ after, q)
+        problem = ""
+        for before in befores:
+            try:
+                return self._over_the_top(q, before, after, q_end, free)
+            except Unreachable as error:
+                problem = problem or error.problem
+        try:
+            return self._through_joints(q, befores if search else [], after, q_end, free)
+        except Unreachable:
+            raise Unreachable(problem) from None
+
+    def _over_the_top(
+        self, q: np.ndarray, before: np.ndarray, after: np.ndarray, q_end: np.ndarray, free: Free
+    ) -> np.ndarray:
+        """Travel straight, else over the top."""
+        problem = "no free path"
         for lift in (0.0, *LIFTS):
             via = _over(before[-1], after[0], lift)
             Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
@@ -159,9 +246,43 @@ class Arm:
             except Unreachable as error:
                 problem = error.problem
                 continue
-            if all(self.clear(qpos, path, touched, held, T_held_eef)):
+            if all(free(path)):
                 return path
         raise Unreachable(problem)
+
+    def _through_joints(
+        self,
+        q: np.ndarray,
+        befores: list[np.ndarray],
+        after: np.ndarray,
+        q_end: np.ndarray,
+        free: Free,
+    ) -> np.ndarray:
+        """Travel in joint space, after the first beginning that is free; see `transit`."""
+        robot = self.cell.robot
+        q_to = inverse_kinematics(robot, self._T_base_world @ after[:1], q_end[None]).q[0]
+        path = follow(robot, self._T_base_world @ after, q_to, q_end)
+        for before in befores if all(free(path)) else []:
+            start = self.follow(timed(before), q) if len(before) > 1 else np.zeros((0, len(q)))
+            if all(free(start)):
+                break
+        else:
+            raise Unreachable("no free path")
+        q_from = np.concatenate([q[None], start])[-1]
+        vias = [via for lift in LIFTS for via in self._vias(before[-1], after[0], lift, q_from)]
+        way = transit(q_from, q_to, free, robot_chain(robot.name).limits, vias)
+        between = paced(robot, way)
+        if not all(free(between)):
+            raise Unreachable("no free path")
+        return np.concatenate([start, between, path])
+
+    def _vias(
+        self, T_a: np.ndarray, T_b: np.ndarray, lift: float, q: np.ndarray
+    ) -> list[Float[np.ndarray, "2 n"]]:
+        """Arm positions over the ends of a transit, the hand turned as it may be; or none."""
+        Ts = self._T_base_world @ _over(T_a, T_b, lift)[1:3]
+        ik = inverse_kinematics(self.cell.robot, Ts, np.tile(q, (2, 1)), weights=LOOSE)
+        return [ik.q] if (ik.position_error < POSITION_TOLERANCE).all() else []
 
     def reach_out(
         self,
@@ -188,7 +309,12 @@ class Arm:
         return result
 
     def carry(
-        self, qpos: Float[np.ndarray, "nq"], after: Float[np.ndarray, "S 4 4"], held: int
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        after: Float[np.ndarray, "S 4 4"],
+        held: int,
+        allowed: Allowed | None = None,
+        search: bool = True,
     ) -> Float[np.ndarray, "T n"]:
         """Lift what the hand holds and travel to where `after` begins; see `travel`.
 
@@ -197,15 +323,12 @@ class Arm:
         """
         start = self.eef(qpos[self.cell.arm_qpos])
         x, y = self.cell.task.T_world_base[:3, :2].T
-        problem = ""
+        befores = []
         for aside in (0 * x, -x, y, -y):
             up = raised(start, CARRY_LIFT)
             up[:3, 3] += CARRY_LIFT * aside
-            try:
-                return self.travel(qpos, np.stack([start, up]), after, held=held)
-            except Unreachable as error:
-                problem = problem or error.problem
-        raise Unreachable(problem)
+            befores.append(np.stack([start, up]))
+        return self._join(qpos, befores, after, None, held, allowed, search)
 
     def turn(
         self,
