@@ -1,6 +1,7 @@
 """The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import mujoco
 import numpy as np
@@ -29,6 +30,10 @@ HOLD = Weights(position=0.002, approach=0.02, closing=0.02, pitch=0.3)
 about it."""
 HOLD_TURN, HOLD_TILT = np.deg2rad(8), np.deg2rad(35)
 """How far such a grasp may be from what was asked for: its closing axis, its approach axis."""
+N_POSTURES = 12
+"""Random starts from which other postures for the same place are looked for."""
+N_AROUND = 40
+"""Places of the hand around a transit that the search for a way is drawn to."""
 LOOSE = Weights(position=0.002, approach=0.3, closing=1.0)
 """For what a transit goes over: where the hand is counts, how it is turned hardly."""
 
@@ -229,7 +234,7 @@ class Arm:
             except Unreachable as error:
                 problem = problem or error.problem
         try:
-            return self._through_joints(q, befores if search else [], after, q_end, free)
+            return self._through_joints(q, befores if search else [], after, free)
         except Unreachable:
             raise Unreachable(problem) from None
 
@@ -251,30 +256,42 @@ class Arm:
         raise Unreachable(problem)
 
     def _through_joints(
-        self,
-        q: np.ndarray,
-        befores: list[np.ndarray],
-        after: np.ndarray,
-        q_end: np.ndarray,
-        free: Free,
+        self, q: np.ndarray, befores: list[np.ndarray], after: np.ndarray, free: Free
     ) -> np.ndarray:
         """Travel in joint space, after the first beginning that is free; see `transit`."""
         robot = self.cell.robot
-        q_to = inverse_kinematics(robot, self._T_base_world @ after[:1], q_end[None]).q[0]
-        path = follow(robot, self._T_base_world @ after, q_to, q_end)
-        for before in befores if all(free(path)) else []:
+        for before in befores:
             start = self.follow(timed(before), q) if len(before) > 1 else np.zeros((0, len(q)))
             if all(free(start)):
                 break
         else:
             raise Unreachable("no free path")
         q_from = np.concatenate([q[None], start])[-1]
+        end = self._arrival(after, q_from, free)
         vias = [via for lift in LIFTS for via in self._vias(before[-1], after[0], lift, q_from)]
-        way = transit(q_from, q_to, free, robot_chain(robot.name).limits, vias)
+        around = partial(self._around, before[-1], after[0], q_from)
+        way = transit(q_from, end[0], free, robot_chain(robot.name).limits, vias, around)
         between = paced(robot, way)
         if not all(free(between)):
             raise Unreachable("no free path")
-        return np.concatenate([start, between, path])
+        return np.concatenate([start, between, end])
+
+    def _arrival(self, after: np.ndarray, q: np.ndarray, free: Free) -> np.ndarray:
+        """A free path along given poses, in the posture nearest to `q` that has one."""
+        robot, Ts = self.cell.robot, self._T_base_world @ after
+        limits = robot_chain(robot.name).limits.T
+        starts = np.vstack([q, np.random.default_rng(0).uniform(*limits, (N_POSTURES, len(q)))])
+        ik = inverse_kinematics(robot, np.repeat(Ts[-1:], len(starts), 0), starts, restarts=0)
+        ends = ik.q[met(robot, ik)]
+        for q_end in sorted(ends, key=lambda each: float(np.linalg.norm(each - q))):
+            q_to = inverse_kinematics(robot, Ts[:1], q_end[None], prefer=q_end).q[0]
+            try:
+                path = follow(robot, Ts, q_to, q_end)
+            except Unreachable:
+                continue
+            if all(free(path)):
+                return path
+        raise Unreachable("no free path")
 
     def _vias(
         self, T_a: np.ndarray, T_b: np.ndarray, lift: float, q: np.ndarray
@@ -283,6 +300,15 @@ class Arm:
         Ts = self._T_base_world @ _over(T_a, T_b, lift)[1:3]
         ik = inverse_kinematics(self.cell.robot, Ts, np.tile(q, (2, 1)), weights=LOOSE)
         return [ik.q] if (ik.position_error < POSITION_TOLERANCE).all() else []
+
+    def _around(self, T_a: np.ndarray, T_b: np.ndarray, q: np.ndarray) -> Float[np.ndarray, "P n"]:
+        """Arm positions with the hand beside and over the way between two poses, turned alike."""
+        rng = np.random.default_rng(0)
+        Ts = pose.interpolate(T_a, T_b, rng.uniform(size=N_AROUND))
+        Ts[:, :3, 3] += rng.uniform((-1, -1, 0), 1, (N_AROUND, 3)) * LIFTS[-1]
+        start = np.tile(q, (N_AROUND, 1))
+        ik = inverse_kinematics(self.cell.robot, self._T_base_world @ Ts, start, restarts=1)
+        return ik.q[met(self.cell.robot, ik)]
 
     def reach_out(
         self,

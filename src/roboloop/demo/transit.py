@@ -22,8 +22,9 @@ MAX_CHECKS = 2000
 """Configurations that a transit may check, 0.2 ms each."""
 SHORTCUTS = 40
 """Pairs of points on a found way that are tried to be joined straight."""
-PROPOSED_SHARE = 0.5
-"""How often a tree grows towards a proposed configuration rather than anywhere."""
+PROPOSED_SHARE, SPREAD = 0.5, 0.1
+"""How often a tree grows towards a proposed configuration rather than anywhere, and how far beside
+it, rad."""
 
 Free = Callable[[Float[np.ndarray, "B n"]], Iterator[bool]]
 """Says of configurations, one after another, whether the arm may be there."""
@@ -35,6 +36,7 @@ def transit(
     free: Free,
     limits: Float[np.ndarray, "n 2"],
     proposed: Sequence[Float[np.ndarray, "W n"]] = (),
+    around: Callable[[], Float[np.ndarray, "P n"]] | None = None,
     max_checks: int = MAX_CHECKS,
 ) -> Float[np.ndarray, "T n"]:
     """Find a free way between two configurations.
@@ -45,6 +47,7 @@ def transit(
         free: See `Free`.
         limits: Of the joints.
         proposed: Ways worth trying, by the configurations between start and goal.
+        around: Gives configurations that the search is drawn to, half of the time.
         max_checks: How often `free` may be asked.
 
     Returns:
@@ -61,7 +64,7 @@ def transit(
         if all(room.line(a, b)[1] for a, b in pairwise(way)):
             return _sampled(way)
     rng = np.random.default_rng(0)
-    towards = np.concatenate([q_goal[None], *proposed])
+    towards = np.concatenate([q_goal[None], *proposed, *([around()] if around else [])])
     way = _connect(q_start, q_goal, room, limits, towards, rng)
     return _sampled(_shortened(way, room, rng))
 
@@ -134,7 +137,7 @@ def _connect(
     while room.n_left > 0:
         target = rng.uniform(*limits.T)
         if rng.uniform() < PROPOSED_SHARE:
-            near = towards[rng.integers(len(towards))] + 0.2 * rng.normal(size=len(limits))
+            near = towards[rng.integers(len(towards))] + SPREAD * rng.normal(size=len(limits))
             target = np.clip(near, *limits.T)
         node, _ = grown.grow(target, room, GROWTH)
         meeting, met = other.grow(grown.nodes[node], room, np.inf)
