@@ -21,6 +21,8 @@ LIFTS = (0.06, 0.12, 0.18, 0.26)
 """Heights that transits are tried at, above the higher of their ends, m."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
+SHORTER = (1.0, 0.6, 0.3)
+"""Shares of a straight way up or down, of which an arm takes the longest that it can."""
 TURN_SPEED = 0.6
 """Of turning what is held in place, share of the usual speed."""
 CLEAR = -0.0015
@@ -100,7 +102,7 @@ class Arm:
             ik, good = self.reach(Ts_world_eef, q)
             return ik.q, Ts_world_eef, good
         start = np.broadcast_to(q, (len(Ts_world_eef), len(q)))
-        ik = inverse_kinematics(robot, self._T_base_world @ Ts_world_eef, start, weights=HOLD)
+        ik = inverse_kinematics(robot, self._T_base_world @ Ts_world_eef, start, 1, weights=HOLD)
         Ts = self.cell.task.T_world_base @ forward_kinematics(robot, ik.q)
         cosines = np.einsum("kij,kij->kj", Ts[:, :3, :3], Ts_world_eef[:, :3, :3])
         good = (cosines[:, 1] > np.cos(HOLD_TURN)) & (cosines[:, 2] > np.cos(HOLD_TILT))
@@ -347,14 +349,32 @@ class Arm:
         Straight up where that is free, else up and away from what hangs over the object: towards
         the base, to its left, to its right.
         """
-        start = self.eef(qpos[self.cell.arm_qpos])
+        q = qpos[self.cell.arm_qpos]
+        start = self.eef(q)
         x, y = self.cell.task.T_world_base[:3, :2].T
         befores = []
         for aside in (0 * x, -x, y, -y):
-            up = raised(start, CARRY_LIFT)
-            up[:3, 3] += CARRY_LIFT * aside
+            up = self.longest(start, CARRY_LIFT * (aside + np.array([0, 0, 1])), q, allowed)
             befores.append(np.stack([start, up]))
         return self._join(qpos, befores, after, None, held, allowed, search)
+
+    def longest(
+        self,
+        T_start: Float[np.ndarray, "4 4"],
+        way: Float[np.ndarray, "3"],
+        q: Float[np.ndarray, "n"],
+        allowed: Allowed | None = None,
+    ) -> Float[np.ndarray, "4 4"]:
+        """Where a straight way of the hand (m, world) ends: as far as the arm can, see `SHORTER`.
+
+        An arm that turns the hand freely goes all the way, or has to say later that it cannot.
+        """
+        ends = [moved_by(T_start, share * way) for share in SHORTER]
+        if self.cell.robot.turns_freely:
+            return ends[0]
+        ik, good = self.reach(np.stack(ends), q)
+        good &= True if allowed is None else allowed(ik.q)
+        return ends[int(np.argmax(good))] if good.any() else ends[-1]
 
     def turn(
         self,
@@ -409,9 +429,14 @@ class Arm:
         return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
 
 
+def moved_by(T: Float[np.ndarray, "4 4"], way: Float[np.ndarray, "3"]) -> Float[np.ndarray, "4 4"]:
+    """The same pose, elsewhere by `way` (m)."""
+    return pose.from_parts(T[:3, 3] + way, T[:3, :3])
+
+
 def raised(T: Float[np.ndarray, "4 4"], height: float) -> Float[np.ndarray, "4 4"]:
     """The same pose, `height` (m) higher."""
-    return pose.from_parts(T[:3, 3] + np.array([0, 0, height]), T[:3, :3])
+    return moved_by(T, np.array([0, 0, height]))
 
 
 def set_free(

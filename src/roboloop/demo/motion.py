@@ -73,7 +73,9 @@ def follow(
     n = len(Ts_base_eef)
     q_end = end_of(robot, Ts_base_eef, q_start) if q_end is None else q_end
     share = (np.arange(1, n + 1) / n)[:, None]
-    solved = inverse_kinematics(robot, Ts_base_eef, q_start + share * (q_end - q_start))
+    q_guess = q_start + share * (q_end - q_start)
+    # where the hand is never turned quite as asked, new starts would be taken for every pose
+    solved = inverse_kinematics(robot, Ts_base_eef, q_guess, 4 if robot.turns_freely else 0)
     _check_reach(robot, solved)
     q = np.concatenate([q_start[None], solved.q])
     if _jumps(q):  # between branches: stay on the one that the arm is on, pose by pose

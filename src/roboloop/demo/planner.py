@@ -5,6 +5,7 @@ before has been executed, from where things really are; and planned again, warm,
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -26,12 +27,10 @@ from roboloop.task.spec import Stage
 
 APPROACH = 0.07
 """Straight way of the hand before a grasp and before a release, m."""
-DESCENTS = (APPROACH, 0.04, 0.02)
-"""The same before a release, the first that the arm can do, m."""
 SLIDE_STEP, HINGE_STEP = 0.01, 0.035
 """How far a drawer (m) and a door (rad) move in one control step."""
-RETREAT_MARGIN = 0.03
-"""By how much (m) a retreat exceeds what its sub-goal asks for."""
+RETREAT_MARGINS = (0.03, 0.01)
+"""By how much (m) a retreat exceeds what its sub-goal asks for; the first that the arm can do."""
 SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
 """What counts at the end of a stage, besides its constraints."""
 PRESS = 0.004
@@ -273,25 +272,14 @@ class Planner:
         """Ways to an arm position with what is held, in the order in which they are tried."""
         end = self.arm.eef(there)
         if stage.release:
-            after = self._descent(end, there, allowed)
+            above = self.arm.longest(end, APPROACH * np.array([0, 0, 1]), there, allowed)
+            after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
             yield lambda: self.arm.carry(qpos, after, body, allowed, search)
             return
         yield lambda: self.arm.carry(qpos, end[None], body, allowed, search)
         named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
         for name in sorted(named & reach.held.keys()):
             yield lambda name=name: self.arm.turn(qpos, end, body, reach.held[name])
-
-    def _descent(
-        self, end: np.ndarray, there: np.ndarray, allowed: Allowed
-    ) -> Float[np.ndarray, "S 4 4"]:
-        """Poses of the hand straight down to where it lets go, from as high as the arm may be."""
-        above = end
-        for height in DESCENTS:
-            above = raised(end, height)
-            ik, good = self.arm.reach(above[None], there)
-            if good.all() and allowed(ik.q).all():
-                break
-        return np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
 
     def _check_path(
         self, constraints: list[Constraint], reach: Reach, q: np.ndarray, path: np.ndarray
@@ -350,17 +338,17 @@ class Planner:
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
         constraints = [parse(text) for text in stage.subgoal]
-        for back in np.arange(0.02, 0.2, 0.02):
-            for up in (0.0, 0.05, 0.1):
-                T_back = start @ _along_approach(-back)
-                T_end = raised(T_back, up)
-                there = type(now)({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
-                if any(c.violation(there) > -RETREAT_MARGIN for c in constraints):
-                    continue
-                try:
-                    return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
-                except Unreachable:
-                    continue
+        tries = product(RETREAT_MARGINS, np.arange(0.02, 0.2, 0.02), (0.0, 0.05, 0.1))
+        for margin, back, up in tries:
+            T_back = start @ _along_approach(-back)
+            T_end = raised(T_back, up)
+            there = type(now)({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
+            if any(c.violation(there) > -margin for c in constraints):
+                continue
+            try:
+                return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
+            except Unreachable:
+                continue
         raise Unreachable("no way back for the hand")
 
     # --- joints
