@@ -11,7 +11,7 @@ from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.collision import Collisions
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import POSITION_TOLERANCE, end_of, follow, met, paced, timed
+from roboloop.demo.motion import POSITION_TOLERANCE, end_of, follow, met, n_restarts, paced, timed
 from roboloop.demo.transit import Free, transit
 from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics, robot_chain
@@ -86,7 +86,9 @@ class Arm:
     ) -> tuple[IkResult, Bool[np.ndarray, "K"]]:
         """Solve inverse kinematics from `q`; the second value says which poses are met."""
         start = np.broadcast_to(q, (len(Ts_world_eef), len(self.cell.robot.home)))
-        ik = inverse_kinematics(self.cell.robot, self._T_base_world @ Ts_world_eef, start)
+        ik = inverse_kinematics(
+            self.cell.robot, self._T_base_world @ Ts_world_eef, start, n_restarts(self.cell.robot)
+        )
         return ik, met(self.cell.robot, ik)
 
     def reach_grasps(
@@ -102,7 +104,8 @@ class Arm:
             ik, good = self.reach(Ts_world_eef, q)
             return ik.q, Ts_world_eef, good
         start = np.broadcast_to(q, (len(Ts_world_eef), len(q)))
-        ik = inverse_kinematics(robot, self._T_base_world @ Ts_world_eef, start, 1, weights=HOLD)
+        Ts_base_eef = self._T_base_world @ Ts_world_eef
+        ik = inverse_kinematics(robot, Ts_base_eef, start, n_restarts(robot), weights=HOLD)
         Ts = self.cell.task.T_world_base @ forward_kinematics(robot, ik.q)
         cosines = np.einsum("kij,kij->kj", Ts[:, :3, :3], Ts_world_eef[:, :3, :3])
         good = (cosines[:, 1] > np.cos(HOLD_TURN)) & (cosines[:, 2] > np.cos(HOLD_TILT))

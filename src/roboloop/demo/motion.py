@@ -16,7 +16,7 @@ SMOOTHING_STEPS = 5
 """Length of the window that rounds corners, control steps."""
 POSITION_TOLERANCE, ROTATION_TOLERANCE = 0.004, 0.05
 """How far inverse kinematics may miss a waypoint, m and rad."""
-LOOSE_ROTATION_TOLERANCE = 0.6
+LOOSE_ROTATION_TOLERANCE = 1.0
 """The same for the hand of an arm that cannot turn it freely: it turns as far as it can, rad."""
 MAX_JOINT_STEP = 0.11
 """Largest change of a joint in one control step, rad; faster paths are slowed down there.
@@ -74,8 +74,7 @@ def follow(
     q_end = end_of(robot, Ts_base_eef, q_start) if q_end is None else q_end
     share = (np.arange(1, n + 1) / n)[:, None]
     q_guess = q_start + share * (q_end - q_start)
-    # where the hand is never turned quite as asked, new starts would be taken for every pose
-    solved = inverse_kinematics(robot, Ts_base_eef, q_guess, 4 if robot.turns_freely else 0)
+    solved = inverse_kinematics(robot, Ts_base_eef, q_guess, n_restarts(robot))
     _check_reach(robot, solved)
     q = np.concatenate([q_start[None], solved.q])
     if _jumps(q):  # between branches: stay on the one that the arm is on, pose by pose
@@ -103,6 +102,11 @@ def met(robot: Robot, ik: IkResult) -> Bool[np.ndarray, "B"]:
     """Say which poses inverse kinematics has met within the tolerances."""
     turned = ROTATION_TOLERANCE if robot.turns_freely else LOOSE_ROTATION_TOLERANCE
     return (ik.position_error < POSITION_TOLERANCE) & (ik.rotation_error < turned)
+
+
+def n_restarts(robot: Robot) -> int:
+    """How often inverse kinematics starts again: an arm of few joints hardly ever meets a pose."""
+    return 4 if robot.turns_freely else 1
 
 
 def _check_reach(robot: Robot, ik: IkResult) -> None:

@@ -14,7 +14,7 @@ from mujoco import mjtJoint
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.arm import Allowed, Arm, raised, set_free
+from roboloop.demo.arm import Allowed, Arm, moved_by, set_free
 from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.demo.push import contacts
@@ -31,6 +31,8 @@ SLIDE_STEP, HINGE_STEP = 0.01, 0.035
 """How far a drawer (m) and a door (rad) move in one control step."""
 RETREAT_MARGINS = (0.03, 0.01)
 """By how much (m) a retreat exceeds what its sub-goal asks for; the first that the arm can do."""
+AWAY = 0.06
+"""Retreats that fail are tried with an end so much farther from the base, m."""
 SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
 """What counts at the end of a stage, besides its constraints."""
 PRESS = 0.004
@@ -337,14 +339,19 @@ class Planner:
         self.arm.update(qpos)
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
+        away = (start[:3, 3] - self.cell.task.T_world_base[:3, 3]) * [1, 1, 0]
+        away /= np.linalg.norm(away)
         constraints = [parse(text) for text in stage.subgoal]
-        tries = product(RETREAT_MARGINS, np.arange(0.02, 0.2, 0.02), (0.0, 0.05, 0.1))
-        for margin, back, up in tries:
+        ends = []
+        ways = (0.0, AWAY), RETREAT_MARGINS, np.arange(0.02, 0.2, 0.02), (0.0, 0.05, 0.1)
+        for out, margin, back, up in product(*ways):
             T_back = start @ _along_approach(-back)
-            T_end = raised(T_back, up)
+            T_end = moved_by(T_back, out * away + np.array([0, 0, up]))
             there = type(now)({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
-            if any(c.violation(there) > -margin for c in constraints):
-                continue
+            if all(c.violation(there) <= -margin for c in constraints):
+                ends.append((T_back, T_end))
+        good = self.arm.reach(np.array(ends).reshape(-1, 4, 4), q)[1].reshape(-1, 2).all(1)
+        for T_back, T_end in (ends[k] for k in np.flatnonzero(good)):
             try:
                 return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
             except Unreachable:
