@@ -276,10 +276,11 @@ class Arm:
         vias = [via for lift in LIFTS for via in self._vias(before[-1], after[0], lift, q_from)]
         around = partial(self._around, before[-1], after[0], q_from)
         way = transit(q_from, end[0], free, robot_chain(robot.name).limits, vias, around)
-        between = paced(robot, way)
-        if not all(free(between)):
-            raise Unreachable("no free path")
-        return np.concatenate([start, between, end])
+        for rounded in (True, False):
+            between = paced(robot, way, rounded)
+            if all(free(between)):
+                return np.concatenate([start, between, end])
+        raise Unreachable("no free path")
 
     def _arrival(self, after: np.ndarray, q: np.ndarray, free: Free) -> np.ndarray:
         """A free path along given poses, in the posture nearest to `q` that has one."""

@@ -133,17 +133,20 @@ def slowed(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S n"]:
     return _resampled(q, np.maximum(1.0, np.abs(np.diff(q, axis=0)).max(1) / MAX_JOINT_STEP))
 
 
-def paced(robot: Robot, q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S n"]:
+def paced(
+    robot: Robot, q: Float[np.ndarray, "T n"], rounded: bool = True
+) -> Float[np.ndarray, "S n"]:
     """Give a path in joint space the speed of the hand, or of the joint that is fastest.
 
-    The corners are rounded; the start is not in the result.
+    Its corners are `rounded`; the start is not in the result.
     """
     Ts = forward_kinematics(robot, q)
     length = np.linalg.norm(np.diff(Ts[:, :3, 3], axis=0), axis=1) / (LINEAR_SPEED * CONTROL_DT)
     R = np.swapaxes(Ts[:-1, :3, :3], 1, 2) @ Ts[1:, :3, :3]
     angle = np.linalg.norm(pose.matrix_to_rotvec(R), axis=1) / (ANGULAR_SPEED * CONTROL_DT)
     joint = np.abs(np.diff(q, axis=0)).max(1) / MAX_JOINT_STEP
-    return slowed(smooth(_resampled(q, np.maximum(joint, np.maximum(length, angle)))))[1:]
+    timed_q = _resampled(q, np.maximum(joint, np.maximum(length, angle)))
+    return slowed(smooth(timed_q) if rounded else timed_q)[1:]
 
 
 def _resampled(

@@ -16,13 +16,13 @@ from roboloop.demo.goals import Unreachable
 
 STEP = 0.06
 """Configurations on a way are checked this close to each other, largest joint, rad."""
-GROWTH = 0.6
+GROWTH = 0.4
 """A tree grows by at most this much at a time, largest joint, rad."""
-MAX_CHECKS = 2000
+MAX_CHECKS = 3000
 """Configurations that a transit may check, 0.2 ms each."""
 SHORTCUTS = 40
 """Pairs of points on a found way that are tried to be joined straight."""
-PROPOSED_SHARE, SPREAD = 0.5, 0.1
+PROPOSED_SHARE, SPREAD = 0.7, 0.1
 """How often a tree grows towards a proposed configuration rather than anywhere, and how far beside
 it, rad."""
 
@@ -47,7 +47,7 @@ def transit(
         free: See `Free`.
         limits: Of the joints.
         proposed: Ways worth trying, by the configurations between start and goal.
-        around: Gives configurations that the search is drawn to, half of the time.
+        around: Gives configurations that the search is drawn to.
         max_checks: How often `free` may be asked.
 
     Returns:
@@ -173,5 +173,5 @@ def _sampled(way: Sequence[np.ndarray]) -> Float[np.ndarray, "T n"]:
     rows = [way[0][None]]
     for a, b in pairwise(way):
         n = int(np.ceil(np.abs(b - a).max() / STEP))
-        rows.append(a + (np.arange(1, n + 1) / max(n, 1))[:, None] * (b - a))
+        rows.append(np.linspace(a, b, n + 1)[1:])
     return np.concatenate(rows)
