@@ -1,7 +1,6 @@
 """The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import mujoco
 import numpy as np
@@ -10,15 +9,14 @@ from jaxtyping import Bool, Float
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.collision import Collisions
+from roboloop.demo.detour import LIFTS, over, through_joints
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import POSITION_TOLERANCE, end_of, follow, met, n_restarts, paced, timed
-from roboloop.demo.transit import Free, transit
+from roboloop.demo.motion import POSITION_TOLERANCE, end_of, follow, met, n_restarts, timed
+from roboloop.demo.transit import Free
 from roboloop.kinematics import Weights
-from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics, robot_chain
+from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values
 
-LIFTS = (0.06, 0.12, 0.18, 0.26)
-"""Heights that transits are tried at, above the higher of their ends, m."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
 SHORTER = (1.0, 0.6, 0.3)
@@ -28,17 +26,9 @@ TURN_SPEED = 0.6
 CLEAR = -0.0015
 """Overlap that resting contact shows, m; deeper is a collision."""
 HOLD = Weights(position=0.002, approach=0.02, closing=0.02, pitch=0.3)
-"""For grasps of an arm that cannot turn the hand freely: the closing axis counts, the hand may tilt
-about it."""
+"""For grasps of an arm that cannot turn the hand freely: it may tilt about the closing axis."""
 HOLD_TURN, HOLD_TILT = np.deg2rad(8), np.deg2rad(35)
 """How far such a grasp may be from what was asked for: its closing axis, its approach axis."""
-N_POSTURES = 12
-"""Random starts from which other postures for the same place are looked for."""
-N_AROUND = 40
-"""Places of the hand around a transit that the search for a way is drawn to."""
-LOOSE = Weights(position=0.002, approach=0.3, closing=1.0)
-"""For what a transit goes over: where the hand is counts, how it is turned hardly."""
-
 Allowed = Callable[[Float[np.ndarray, "B n"]], Bool[np.ndarray, "B"]]
 """Says of arm configurations whether a stage's path constraints hold there."""
 
@@ -238,10 +228,13 @@ class Arm:
                 return self._over_the_top(q, before, after, q_end, free)
             except Unreachable as error:
                 problem = problem or error.problem
-        try:
-            return self._through_joints(q, befores if search else [], after, free)
-        except Unreachable:
-            raise Unreachable(problem) from None
+        if search:
+            ways = [self._T_base_world @ before for before in befores]
+            try:
+                return through_joints(self.cell.robot, q, ways, self._T_base_world @ after, free)
+            except Unreachable:
+                pass  # the usual ways' problem is the one to tell
+        raise Unreachable(problem)
 
     def _over_the_top(
         self, q: np.ndarray, before: np.ndarray, after: np.ndarray, q_end: np.ndarray, free: Free
@@ -249,7 +242,7 @@ class Arm:
         """Travel straight, else over the top."""
         problem = "no free path"
         for lift in (0.0, *LIFTS):
-            via = _over(before[-1], after[0], lift)
+            via = over(before[-1], after[0], lift)
             Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
             try:
                 path = follow(self.cell.robot, self._T_base_world @ Ts, q, q_end)
@@ -260,73 +253,19 @@ class Arm:
                 return path
         raise Unreachable(problem)
 
-    def _through_joints(
-        self, q: np.ndarray, befores: list[np.ndarray], after: np.ndarray, free: Free
-    ) -> np.ndarray:
-        """Travel in joint space, after the first beginning that is free; see `transit`."""
-        robot = self.cell.robot
-        for before in befores:
-            start = self.follow(timed(before), q) if len(before) > 1 else np.zeros((0, len(q)))
-            if all(free(start)):
-                break
-        else:
-            raise Unreachable("no free path")
-        q_from = np.concatenate([q[None], start])[-1]
-        end = self._arrival(after, q_from, free)
-        vias = [via for lift in LIFTS for via in self._vias(before[-1], after[0], lift, q_from)]
-        around = partial(self._around, before[-1], after[0], q_from)
-        way = transit(q_from, end[0], free, robot_chain(robot.name).limits, vias, around)
-        for rounded in (True, False):
-            between = paced(robot, way, rounded)
-            if all(free(between)):
-                return np.concatenate([start, between, end])
-        raise Unreachable("no free path")
-
-    def _arrival(self, after: np.ndarray, q: np.ndarray, free: Free) -> np.ndarray:
-        """A free path along given poses, in the posture nearest to `q` that has one."""
-        robot, Ts = self.cell.robot, self._T_base_world @ after
-        limits = robot_chain(robot.name).limits.T
-        starts = np.vstack([q, np.random.default_rng(0).uniform(*limits, (N_POSTURES, len(q)))])
-        ik = inverse_kinematics(robot, np.repeat(Ts[-1:], len(starts), 0), starts, restarts=0)
-        ends = ik.q[met(robot, ik)]
-        for q_end in sorted(ends, key=lambda each: float(np.linalg.norm(each - q))):
-            q_to = inverse_kinematics(robot, Ts[:1], q_end[None], prefer=q_end).q[0]
-            try:
-                path = follow(robot, Ts, q_to, q_end)
-            except Unreachable:
-                continue
-            if all(free(path)):
-                return path
-        raise Unreachable("no free path")
-
-    def _vias(
-        self, T_a: np.ndarray, T_b: np.ndarray, lift: float, q: np.ndarray
-    ) -> list[Float[np.ndarray, "2 n"]]:
-        """Arm positions over the ends of a transit, the hand turned as it may be; or none."""
-        Ts = self._T_base_world @ _over(T_a, T_b, lift)[1:3]
-        ik = inverse_kinematics(self.cell.robot, Ts, np.tile(q, (2, 1)), weights=LOOSE)
-        return [ik.q] if (ik.position_error < POSITION_TOLERANCE).all() else []
-
-    def _around(self, T_a: np.ndarray, T_b: np.ndarray, q: np.ndarray) -> Float[np.ndarray, "P n"]:
-        """Arm positions with the hand beside and over the way between two poses, turned alike."""
-        rng = np.random.default_rng(0)
-        Ts = pose.interpolate(T_a, T_b, rng.uniform(size=N_AROUND))
-        Ts[:, :3, 3] += rng.uniform((-1, -1, 0), 1, (N_AROUND, 3)) * LIFTS[-1]
-        start = np.tile(q, (N_AROUND, 1))
-        ik = inverse_kinematics(self.cell.robot, self._T_base_world @ Ts, start, restarts=1)
-        return ik.q[met(self.cell.robot, ik)]
-
     def reach_out(
         self,
         qpos: Float[np.ndarray, "nq"],
         after: Float[np.ndarray, "S 4 4"],
         touched: int | None = None,
         held: int | None = None,
+        search: bool = True,
     ) -> Float[np.ndarray, "T n"]:
         """Travel from where the hand is to where `after` begins; see `travel` and `carry`."""
         if held is not None:
-            return self.carry(qpos, after, held)
-        return self.travel(qpos, self.eef(qpos[self.cell.arm_qpos])[None], after, touched)
+            return self.carry(qpos, after, held, search=search)
+        start = self.eef(qpos[self.cell.arm_qpos])[None]
+        return self.travel(qpos, start, after, touched, search=search)
 
     def moved(
         self, qpos: Float[np.ndarray, "nq"], q: Float[np.ndarray, "n"], held: int | None = None
@@ -438,11 +377,6 @@ def moved_by(T: Float[np.ndarray, "4 4"], way: Float[np.ndarray, "3"]) -> Float[
     return pose.from_parts(T[:3, 3] + way, T[:3, :3])
 
 
-def raised(T: Float[np.ndarray, "4 4"], height: float) -> Float[np.ndarray, "4 4"]:
-    """The same pose, `height` (m) higher."""
-    return moved_by(T, np.array([0, 0, height]))
-
-
 def set_free(
     qpos: Float[np.ndarray, "B nq"],
     model: mujoco.MjModel,
@@ -453,10 +387,3 @@ def set_free(
     address = int(model.jnt_qposadr[model.body_jntadr[body]])
     qpos[:, address : address + 3] = Ts_world_body[..., :3, 3]
     qpos[:, address + 3 : address + 7] = pose.matrix_to_quat(Ts_world_body[..., :3, :3])
-
-
-def _over(T_a: np.ndarray, T_b: np.ndarray, lift: float) -> np.ndarray:
-    if not lift:
-        return np.stack([T_a, T_b])
-    top = max(T_a[2, 3], T_b[2, 3]) + lift
-    return np.stack([T_a, raised(T_a, top - T_a[2, 3]), raised(T_b, top - T_b[2, 3]), T_b])

@@ -335,7 +335,7 @@ class Planner:
         return self.arm.data.site_xpos[site].copy()
 
     def _retreat(self, stage: Stage, qpos: np.ndarray) -> np.ndarray:
-        """Back out along the approach axis, then up, until the sub-goal holds amply."""
+        """Back out along the approach axis, then up or on, until the sub-goal holds amply."""
         self.arm.update(qpos)
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
