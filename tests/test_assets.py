@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import mujoco
@@ -93,6 +94,21 @@ def test_a_failed_download_says_what_else_works(toy: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(RoboloopError, match="pip could not download(.|\n)*--from WHEEL"):
         assets.get("toy")
+
+
+def test_files_are_repaired_and_boxes_that_only_show_are_drawn(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen = '<geom type="box" size=".1 .1 .1" rgba="0 1 0 1" contype="0" conaffinity="0"/>'
+    repair = ("toy/tool.xml", '<geom type="box" size=".1 .1 .1"/>', seen)
+    asset = replace(assets.ASSETS["toy"], repairs=(repair,))
+    monkeypatch.setitem(assets.ASSETS, "toy", asset)
+    assets.get("toy", toy)
+    model = mujoco.MjModel.from_xml_path(str(assets.find("toy", "low")))
+    mesh = model.mesh("finger_visual_0").id
+    assert model.mesh_facenum[mesh] == 12
+    finger = model.geom_bodyid == model.body("finger").id
+    np.testing.assert_allclose(model.geom_rgba[finger & (model.geom_group == 2)], [[0, 1, 0, 1]])
 
 
 def test_another_wheel_is_refused_and_nothing_stays(toy: Path):

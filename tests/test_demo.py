@@ -19,12 +19,12 @@ from roboloop.demo.solve import Solver
 from roboloop.generate.segments import Transformer, cut, rank
 from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec
-from roboloop.scene.families import FAMILIES
+from roboloop.scene.families import FAMILIES, complete
 from roboloop.sim import Simulation, qpos_of
 from roboloop.task.constraints import parse
 from roboloop.task.expression import Values
 from roboloop.task.make import make_task
-from scenes import bowl_and_plate, make_object, make_scene
+from scenes import TABLE_Z, bowl_and_plate, make_object, make_scene
 
 PANDA = ROBOTS["panda"]
 SKILL_STEPS = 10
@@ -110,6 +110,33 @@ def test_the_planner_puts_the_bowl_on_the_plate(planned):
     assert [name for name, _, _ in episode.subtasks] == ["grasp", "place", "retreat"]
     assert episode.subtasks[-1][2] == len(episode)
     assert episode.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("robot", "sentence", "target", "size"),
+    [
+        ("so101", "put the box on the plate", "plate", (0.13, 0.13, 0.018)),
+        ("so101", "put the box in the bowl", "bowl", (0.11, 0.11, 0.045)),
+        ("ur5e", "put the box in the basket", "basket", (0.2, 0.16, 0.08)),
+    ],
+)
+def test_every_arm_does_what_is_in_its_reach(robot, sentence, target, size):
+    apart = 0.07 if robot == "so101" else 0.12
+    box = replace(make_object("box", "box", (0.0, -apart)), size=(0.045, 0.022, 0.03))
+    into = replace(make_object(target, target, (0.0, apart)), size=size)
+    # standing on the table, with the keypoints of its size
+    box, into = (
+        complete(replace(o, T_world_obj=on_table(o.T_world_obj, o.size[2]))) for o in (box, into)
+    )
+    task = make_task(make_scene(box, into), sentence, ROBOTS[robot])
+    cell = build_cell(make_scene(box, into), task)
+    (result,) = attempt([cell], [Planner(cell, rngs_for(0, 2, [0])[0])], [0], rngs_for(0, 2, [0]))
+    assert result.reason == ""
+
+
+def on_table(T: np.ndarray, height: float) -> np.ndarray:
+    """A pose moved to where an object of a height stands on the table."""
+    return pose.from_parts(np.array([*T[:2, 3], TABLE_Z + height / 2]), T[:3, :3])
 
 
 def test_recorded_episodes_replay_bit_for_bit(planned):

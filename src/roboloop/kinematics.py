@@ -42,6 +42,8 @@ class Weights:
     """Tilt of the approach axis, rad."""
     closing: float
     """Turn of the closing axis about the approach axis, rad."""
+    pitch: float | None = None
+    """Tilt of the approach axis about the closing axis, rad; None is as `approach`."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ def _descend(
     """
     q = np.array(q_start)
     low, high = chain.limits.T
-    W = np.array([weights.position] * 3 + [weights.approach] * 2 + [weights.closing]) ** -2.0
+    pitch = weights.approach if weights.pitch is None else weights.pitch
+    turns = [weights.approach, pitch, weights.closing]
+    W = np.array([weights.position] * 3 + turns) ** -2.0
     rows, diagonal = np.arange(len(q)), np.arange(q.shape[1])
     result = IkResult(q, np.zeros(len(q)), np.zeros(len(q)))
     for left in reversed(range(MAX_ITERATIONS)):

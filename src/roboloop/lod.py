@@ -7,6 +7,7 @@ by `robot.py`.
 """
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import mujoco
@@ -122,24 +123,30 @@ def _add_visuals(
 
 
 def _mesh_geoms(model: mujoco.MjModel, body: int, visual: bool) -> list[int]:
+    """Geoms of a body that are drawn (meshes and boxes), or that collide (meshes)."""
+    box, mesh = (int(kind) for kind in (mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_MESH))
     geoms = range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
     return [
         g
         for g in geoms
-        if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_MESH
+        if model.geom_type[g] in ((box, mesh) if visual else (mesh,))
         and (model.geom_contype[g] == 0 and model.geom_conaffinity[g] == 0) == visual
     ]
 
 
 def _geom_mesh(model: mujoco.MjModel, geom: int) -> tuple[Vertices, Faces]:
-    """Return a mesh geom's vertices, in the frame of its body, and faces."""
-    mesh = model.geom_dataid[geom]
-    v0, f0 = model.mesh_vertadr[mesh], model.mesh_faceadr[mesh]
+    """Return a mesh or box geom's vertices, in the frame of its body, and faces."""
     R = np.zeros(9)
     mujoco.mju_quat2Mat(R, model.geom_quat[geom])
-    vertices = model.mesh_vert[v0 : v0 + model.mesh_vertnum[mesh]] @ R.reshape(3, 3).T
-    faces = model.mesh_face[f0 : f0 + model.mesh_facenum[mesh]]
-    return vertices + model.geom_pos[geom], faces
+    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_BOX:
+        corners = np.array(list(product((-1.0, 1.0), repeat=3))) * model.geom_size[geom]
+        vertices, faces = convex_hull(corners)
+    else:
+        mesh = model.geom_dataid[geom]
+        v0, f0 = model.mesh_vertadr[mesh], model.mesh_faceadr[mesh]
+        vertices = model.mesh_vert[v0 : v0 + model.mesh_vertnum[mesh]]
+        faces = model.mesh_face[f0 : f0 + model.mesh_facenum[mesh]]
+    return vertices @ R.reshape(3, 3).T + model.geom_pos[geom], faces
 
 
 def _visual_groups(

@@ -9,6 +9,7 @@ real controller that compensates gravity.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 
 import mujoco
 import numpy as np
@@ -82,11 +83,18 @@ class Robot:
     apart: tuple[tuple[str, str], ...]
     """Bodies beyond neighbours whose hulls overlap without the real ones touching."""
     weights: Weights
+    max_turn: float = np.inf
+    """How far joints may be from home, rad: at most pi makes every position of a joint unique."""
 
     @property
     def gripper_joint(self) -> str:
         """Joint that tells how far the hand is open."""
         return self.finger_joints[0][0]
+
+    @property
+    def turns_freely(self) -> bool:
+        """Whether the hand can have any orientation at a place; else it has what the arm allows."""
+        return len(self.arm_joints) >= 6
 
     @property
     def nu(self) -> int:
@@ -134,6 +142,48 @@ ROBOTS: Mapping[str, Robot] = {
         apart=(("link5", "link7"),),
         weights=Weights(position=0.002, approach=0.01, closing=0.01),
     ),
+    "ur5e": Robot(
+        name="ur5e",
+        arm_joints=(
+            "shoulder_pan_joint",
+            "shoulder_lift_joint",
+            "elbow_joint",
+            "wrist_1_joint",
+            "wrist_2_joint",
+            "wrist_3_joint",
+        ),
+        # force limits: Universal Robots, "Max. joint torques", UR5e (150 and 28 N·m)
+        arm_servos=(
+            *[Servo(kp=6000.0, kd=300.0, force=150.0, damping=1.0, armature=0.1)] * 3,
+            *[Servo(kp=2000.0, kd=65.0, force=28.0, damping=1.0, armature=0.1)] * 3,
+        ),
+        # Robotiq 2F-85: each finger is a parallelogram, its pad does not turn
+        finger_joints=(
+            ("finger_joint", 1.0),
+            ("left_inner_finger_joint", -1.0),
+            ("left_inner_knuckle_joint", 1.0),
+            ("right_outer_knuckle_joint", 1.0),
+            ("right_inner_finger_joint", -1.0),
+            ("right_inner_knuckle_joint", 1.0),
+        ),
+        # 5 N·m on links of 5.7 cm is 44 N a pad; Robotiq, "2F-85 instruction manual": 20 to 235 N
+        gripper_servo=Servo(kp=60.0, kd=1.7, force=5.0, damping=0.05, armature=0.002),
+        gripper_open=0.0,
+        gripper_closed=0.8,
+        max_opening=0.083,
+        finger_depth=0.0095,
+        pads=(
+            Pad("left_inner_finger", (0.0, -0.0228, 0.03242), (0.011, 0.0026, 0.01875)),
+            Pad("right_inner_finger", (0.0, -0.0228, 0.03242), (0.011, 0.0026, 0.01875)),
+        ),
+        home=(-0.2713, -1.591, 1.6841, -1.6638, -1.5708, -1.8421),
+        reach=(0.35, 0.65),
+        eef=("wrist_3_link", (0.0, 0.2515, 0.0), (0.70710678, -0.70710678, 0.0, 0.0)),
+        wrist_camera=((0.10, 0.0, -0.10), (0.015, 0.0, 0.02), 75.0),
+        apart=(),
+        weights=Weights(position=0.002, approach=0.01, closing=0.01),
+        max_turn=np.pi,
+    ),
     "so101": Robot(
         name="so101",
         arm_joints=("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll"),
@@ -158,7 +208,7 @@ ROBOTS: Mapping[str, Robot] = {
         eef=("gripper", (0.0185, -0.0002, -0.0972), (0.0, 0.70710678, 0.70710678, 0.0)),
         wrist_camera=((0.06, 0.0, -0.06), (0.0, 0.0, 0.0), 75.0),
         apart=(),
-        weights=Weights(position=0.002, approach=0.01, closing=0.1),
+        weights=Weights(position=0.002, approach=0.1, closing=0.3),
     ),
 }
 
@@ -181,6 +231,7 @@ def inverse_kinematics(
     q_init: Float[np.ndarray, "B n"],
     restarts: int = 4,
     prefer: Float[np.ndarray, "n"] | None = None,
+    weights: Weights | None = None,
 ) -> IkResult:
     """Find arm positions within the joint limits that bring the hand to poses in the base frame.
 
@@ -193,10 +244,12 @@ def inverse_kinematics(
         q_init: Where each search starts, such as the solution of a pose close by.
         restarts: How often poses that are missed are tried again from elsewhere.
         prefer: What a redundant arm tends to; None is its home.
+        weights: What counts where not all can be met; None is as the robot says.
     """
     chain = robot_chain(robot.name)
     prefer = np.array(robot.home) if prefer is None else prefer
-    return kinematics.solve(chain, T_base_eefs, q_init, prefer, robot.weights, restarts)
+    weights = weights or robot.weights
+    return kinematics.solve(chain, T_base_eefs, q_init, prefer, weights, restarts)
 
 
 def attach(
@@ -229,8 +282,11 @@ def robot_spec(name: str, lod: str = "low") -> mujoco.MjSpec:
     robot = ROBOTS[name]
     for body in spec.bodies:
         body.gravcomp = 1.0
+    home = dict(zip(robot.arm_joints, robot.home, strict=True))
     for joint, servo in zip(robot.arm_joints, robot.arm_servos, strict=True):
         _set_joint(spec.joint(joint), servo)
+        near = home[joint] - robot.max_turn, home[joint] + robot.max_turn
+        spec.joint(joint).range = np.clip(spec.joint(joint).range, *near)
         _add_servo(spec, joint, servo, joint, mujoco.mjtTrn.mjTRN_JOINT)
     _add_gripper(spec, robot)
     _add_pads(spec, robot)
@@ -306,7 +362,7 @@ def _add_pads(spec: mujoco.MjSpec, robot: Robot) -> None:
 def _add_excludes(spec: mujoco.MjSpec, robot: Robot) -> None:
     """Links next to each other overlap at their joints, and fingers may meet: no contacts there."""
     fingers = [spec.joint(name).parent.name for name, _ in robot.finger_joints]
-    pairs = {*robot.apart, *zip(fingers, fingers[1:], strict=False)}
+    pairs = {*robot.apart, *combinations(fingers, 2)}
     for body in spec.bodies[2:]:  # after the world and the base
         pairs.add((body.parent.name, body.name))
     for a, b in sorted(pairs):

@@ -1,6 +1,6 @@
 """The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import mujoco
 import numpy as np
@@ -9,21 +9,30 @@ from jaxtyping import Bool, Float
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.collision import Collisions
+from roboloop.demo.detour import LIFTS, over, through_joints
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import POSITION_TOLERANCE, ROTATION_TOLERANCE, end_of, follow, timed
+from roboloop.demo.motion import POSITION_TOLERANCE, end_of, follow, met, n_restarts, timed
+from roboloop.demo.transit import Free
+from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values
 
-LIFTS = (0.06, 0.12, 0.18, 0.26)
-"""Heights that transits are tried at, above the higher of their ends, m."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
 TURNS_ALONG = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of a door's turn that a hand on its handle takes part in, in the order they are tried."""
+SHORTER = (1.0, 0.6, 0.3)
+"""Shares of a straight way up or down, of which an arm takes the longest that it can."""
 TURN_SPEED = 0.4
 """Of turning what is held in place, share of the usual speed."""
 CLEAR = -0.0015
 """Overlap that resting contact shows, m; deeper is a collision."""
+HOLD = Weights(position=0.002, approach=0.02, closing=0.02, pitch=0.3)
+"""For grasps of an arm that cannot turn the hand freely: it may tilt about the closing axis."""
+HOLD_TURN, HOLD_TILT = np.deg2rad(8), np.deg2rad(35)
+"""How far such a grasp may be from what was asked for: its closing axis, its approach axis."""
+Allowed = Callable[[Float[np.ndarray, "B n"]], Bool[np.ndarray, "B"]]
+"""Says of arm configurations whether a stage's path constraints hold there."""
 
 
 class Arm:
@@ -69,9 +78,30 @@ class Arm:
     ) -> tuple[IkResult, Bool[np.ndarray, "K"]]:
         """Solve inverse kinematics from `q`; the second value says which poses are met."""
         start = np.broadcast_to(q, (len(Ts_world_eef), len(self.cell.robot.home)))
-        ik = inverse_kinematics(self.cell.robot, self._T_base_world @ Ts_world_eef, start)
-        met = (ik.position_error < POSITION_TOLERANCE) & (ik.rotation_error < ROTATION_TOLERANCE)
-        return ik, met
+        ik = inverse_kinematics(
+            self.cell.robot, self._T_base_world @ Ts_world_eef, start, n_restarts(self.cell.robot)
+        )
+        return ik, met(self.cell.robot, ik)
+
+    def reach_grasps(
+        self, Ts_world_eef: Float[np.ndarray, "K 4 4"], q: Float[np.ndarray, "n"]
+    ) -> tuple[Float[np.ndarray, "K n"], Float[np.ndarray, "K 4 4"], Bool[np.ndarray, "K"]]:
+        """Solve inverse kinematics for grasps, which an arm of few joints takes as it can.
+
+        Returns:
+            Arm positions, the grasps as they are then, and which of them are still good.
+        """
+        robot = self.cell.robot
+        if robot.turns_freely:
+            ik, good = self.reach(Ts_world_eef, q)
+            return ik.q, Ts_world_eef, good
+        start = np.broadcast_to(q, (len(Ts_world_eef), len(q)))
+        Ts_base_eef = self._T_base_world @ Ts_world_eef
+        ik = inverse_kinematics(robot, Ts_base_eef, start, n_restarts(robot), weights=HOLD)
+        Ts = self.cell.task.T_world_base @ forward_kinematics(robot, ik.q)
+        cosines = np.einsum("kij,kij->kj", Ts[:, :3, :3], Ts_world_eef[:, :3, :3])
+        good = (cosines[:, 1] > np.cos(HOLD_TURN)) & (cosines[:, 2] > np.cos(HOLD_TILT))
+        return ik.q, Ts, good & (ik.position_error < POSITION_TOLERANCE)
 
     def clear(
         self,
@@ -86,9 +116,30 @@ class Arm:
         A held free body moves with the hand. Overlaps that `qpos` itself has, up to half a
         millimetre more, do not count: it is real.
         """
+        return self._freedom(qpos, touched, held, T_held_eef)(q)
+
+    def _freedom(
+        self,
+        qpos: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        T_held_eef: np.ndarray | None,
+        allowed: Allowed | None = None,
+    ) -> Free:
+        """What `clear` asks and what is `allowed`, as a function of arm configurations.
+
+        Who has heard no does not ask on: from the first that is not allowed on, all are not.
+        """
         limit = min(CLEAR, next(self._clearances(qpos[None], held, touched)) - 0.0005)
-        every = self._with_arm(qpos, q, held, T_held_eef)
-        return (each > limit for each in self._clearances(every, held, touched))
+
+        def free(q: np.ndarray) -> Iterator[bool]:
+            n = len(q) if allowed is None else int(np.argmin([*allowed(q), False]))
+            every = self._with_arm(qpos, q[:n], held, T_held_eef)
+            for distance in self._clearances(every, held, touched):
+                yield distance > limit
+            yield from [False] * (len(q) - n)
+
+        return free
 
     def distances(
         self,
@@ -136,8 +187,13 @@ class Arm:
         after: Float[np.ndarray, "S 4 4"],
         touched: int | None = None,
         held: int | None = None,
+        allowed: Allowed | None = None,
+        search: bool = True,
     ) -> Float[np.ndarray, "T n"]:
-        """Join two given ways of the hand by a free transit: straight, else over the top.
+        """Join two given ways of the hand by a free transit.
+
+        Straight, else over the top, which makes for demonstrations that look alike; else in joint
+        space.
 
         Args:
             qpos: The state to start from.
@@ -145,6 +201,8 @@ class Arm:
             after: Poses to end with, one a control step.
             touched: Body that the hand may touch on the way.
             held: Free body that moves with the hand.
+            allowed: What else has to hold on the way.
+            search: Whether to look for ways in joint space.
 
         Returns:
             Arm positions, one a control step, without the start.
@@ -152,22 +210,54 @@ class Arm:
         Raises:
             Unreachable: No transit is reachable and free.
         """
+        return self._join(qpos, [before], after, touched, held, allowed, search)
+
+    def _join(
+        self,
+        qpos: np.ndarray,
+        befores: list[np.ndarray],
+        after: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        allowed: Allowed | None,
+        search: bool,
+    ) -> np.ndarray:
+        """Travel with the first beginning of several that works; see `travel`."""
         q = qpos[self.cell.arm_qpos]
         T_held_eef = None
         if held is not None:
             self.update(qpos)
             T_held_eef = pose.inverse(self.body_pose(held)) @ self.eef(q)
-        problem = "no free path"
+        free = self._freedom(qpos, touched, held, T_held_eef, allowed)
         q_end = end_of(self.cell.robot, self._T_base_world @ after, q)
+        problem = ""
+        for before in befores:
+            try:
+                return self._over_the_top(q, before, after, q_end, free)
+            except Unreachable as error:
+                problem = problem or error.problem
+        if search:
+            ways = [self._T_base_world @ before for before in befores]
+            try:
+                return through_joints(self.cell.robot, q, ways, self._T_base_world @ after, free)
+            except Unreachable:
+                pass  # the usual ways' problem is the one to tell
+        raise Unreachable(problem)
+
+    def _over_the_top(
+        self, q: np.ndarray, before: np.ndarray, after: np.ndarray, q_end: np.ndarray, free: Free
+    ) -> np.ndarray:
+        """Travel straight, else over the top."""
+        problem = "no free path"
         for lift in (0.0, *LIFTS):
-            via = _over(before[-1], after[0], lift)
+            via = over(before[-1], after[0], lift)
             Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
             try:
                 path = follow(self.cell.robot, self._T_base_world @ Ts, q, q_end)
             except Unreachable as error:
                 problem = error.problem
                 continue
-            if all(self.clear(qpos, path, touched, held, T_held_eef)):
+            if all(free(path)):
                 return path
         raise Unreachable(problem)
 
@@ -177,11 +267,13 @@ class Arm:
         after: Float[np.ndarray, "S 4 4"],
         touched: int | None = None,
         held: int | None = None,
+        search: bool = True,
     ) -> Float[np.ndarray, "T n"]:
         """Travel from where the hand is to where `after` begins; see `travel` and `carry`."""
         if held is not None:
-            return self.carry(qpos, after, held)
-        return self.travel(qpos, self.eef(qpos[self.cell.arm_qpos])[None], after, touched)
+            return self.carry(qpos, after, held, search=search)
+        start = self.eef(qpos[self.cell.arm_qpos])[None]
+        return self.travel(qpos, start, after, touched, search=search)
 
     def moved(
         self, qpos: Float[np.ndarray, "nq"], q: Float[np.ndarray, "n"], held: int | None = None
@@ -196,24 +288,44 @@ class Arm:
         return result
 
     def carry(
-        self, qpos: Float[np.ndarray, "nq"], after: Float[np.ndarray, "S 4 4"], held: int
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        after: Float[np.ndarray, "S 4 4"],
+        held: int,
+        allowed: Allowed | None = None,
+        search: bool = True,
     ) -> Float[np.ndarray, "T n"]:
         """Lift what the hand holds and travel to where `after` begins; see `travel`.
 
         Straight up where that is free, else up and away from what hangs over the object: towards
         the base, to its left, to its right.
         """
-        start = self.eef(qpos[self.cell.arm_qpos])
+        q = qpos[self.cell.arm_qpos]
+        start = self.eef(q)
         x, y = self.cell.task.T_world_base[:3, :2].T
-        problem = ""
+        befores = []
         for aside in (0 * x, -x, y, -y):
-            up = raised(start, CARRY_LIFT)
-            up[:3, 3] += CARRY_LIFT * aside
-            try:
-                return self.travel(qpos, np.stack([start, up]), after, held=held)
-            except Unreachable as error:
-                problem = problem or error.problem
-        raise Unreachable(problem)
+            up = self.longest(start, CARRY_LIFT * (aside + np.array([0, 0, 1])), q, allowed)
+            befores.append(np.stack([start, up]))
+        return self._join(qpos, befores, after, None, held, allowed, search)
+
+    def longest(
+        self,
+        T_start: Float[np.ndarray, "4 4"],
+        way: Float[np.ndarray, "3"],
+        q: Float[np.ndarray, "n"],
+        allowed: Allowed | None = None,
+    ) -> Float[np.ndarray, "4 4"]:
+        """Where a straight way of the hand (m, world) ends: as far as the arm can, see `SHORTER`.
+
+        An arm that turns the hand freely goes all the way, or has to say later that it cannot.
+        """
+        ends = [moved_by(T_start, share * way) for share in SHORTER]
+        if self.cell.robot.turns_freely:
+            return ends[0]
+        ik, good = self.reach(np.stack(ends), q)
+        good &= True if allowed is None else allowed(ik.q)
+        return ends[int(np.argmax(good))] if good.any() else ends[-1]
 
     def turn(
         self,
@@ -285,9 +397,9 @@ def turned(
     return result
 
 
-def raised(T: Float[np.ndarray, "4 4"], height: float) -> Float[np.ndarray, "4 4"]:
-    """The same pose, `height` (m) higher."""
-    return pose.from_parts(T[:3, 3] + np.array([0, 0, height]), T[:3, :3])
+def moved_by(T: Float[np.ndarray, "4 4"], way: Float[np.ndarray, "3"]) -> Float[np.ndarray, "4 4"]:
+    """The same pose, elsewhere by `way` (m)."""
+    return pose.from_parts(T[:3, 3] + way, T[:3, :3])
 
 
 def set_free(
@@ -300,10 +412,3 @@ def set_free(
     address = int(model.jnt_qposadr[model.body_jntadr[body]])
     qpos[:, address : address + 3] = Ts_world_body[..., :3, 3]
     qpos[:, address + 3 : address + 7] = pose.matrix_to_quat(Ts_world_body[..., :3, :3])
-
-
-def _over(T_a: np.ndarray, T_b: np.ndarray, lift: float) -> np.ndarray:
-    if not lift:
-        return np.stack([T_a, T_b])
-    top = max(T_a[2, 3], T_b[2, 3]) + lift
-    return np.stack([T_a, raised(T_a, top - T_a[2, 3]), raised(T_b, top - T_b[2, 3]), T_b])

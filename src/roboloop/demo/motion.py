@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from roboloop import pose
 from roboloop.demo.goals import Unreachable
-from roboloop.robot import Robot, inverse_kinematics
+from roboloop.robot import IkResult, Robot, forward_kinematics, inverse_kinematics
 from roboloop.sim import CONTROL_DT
 
 LINEAR_SPEED, ANGULAR_SPEED = 0.30, 1.8
@@ -16,9 +16,12 @@ SMOOTHING_STEPS = 5
 """Length of the window that rounds corners, control steps."""
 POSITION_TOLERANCE, ROTATION_TOLERANCE = 0.004, 0.05
 """How far inverse kinematics may miss a waypoint, m and rad."""
+LOOSE_ROTATION_TOLERANCE = 1.0
+"""The same for the hand of an arm that cannot turn it freely: it turns as far as it can, rad."""
 MAX_JOINT_STEP = 0.11
 """Largest change of a joint in one control step, rad; faster paths are slowed down there.
-Source: Franka Emika, "Robot and interface specifications": 2.175 rad/s for the slower joints."""
+Source: Franka Emika, "Robot and interface specifications": 2.175 rad/s for the slower joints, the
+slowest of all robots here (Universal Robots, "UR5e technical details": 3.14 rad/s)."""
 JUMP = 0.6
 """A change between neighbouring poses that means another branch of inverse kinematics, rad."""
 GRIP_STEPS = 8
@@ -70,13 +73,14 @@ def follow(
     n = len(Ts_base_eef)
     q_end = end_of(robot, Ts_base_eef, q_start) if q_end is None else q_end
     share = (np.arange(1, n + 1) / n)[:, None]
-    solved = inverse_kinematics(robot, Ts_base_eef, q_start + share * (q_end - q_start))
-    check_reach(solved.position_error, solved.rotation_error)
+    q_guess = q_start + share * (q_end - q_start)
+    solved = inverse_kinematics(robot, Ts_base_eef, q_guess, n_restarts(robot))
+    _check_reach(robot, solved)
     q = np.concatenate([q_start[None], solved.q])
     if _jumps(q):  # between branches: stay on the one that the arm is on, pose by pose
         for i in range(n):
             step = inverse_kinematics(robot, Ts_base_eef[i : i + 1], q[i : i + 1], 0, q[i])
-            check_reach(step.position_error, step.rotation_error)
+            _check_reach(robot, step)
             q[i + 1] = step.q[0]
     if _jumps(q):
         raise Unreachable("the arm would have to jump")
@@ -94,10 +98,21 @@ def _jumps(q: Float[np.ndarray, "T n"]) -> bool:
     return bool(np.abs(np.diff(q, axis=0)).max() > JUMP)
 
 
-def check_reach(position_error: np.ndarray, rotation_error: np.ndarray) -> None:
+def met(robot: Robot, ik: IkResult) -> Bool[np.ndarray, "B"]:
+    """Say which poses inverse kinematics has met within the tolerances."""
+    turned = ROTATION_TOLERANCE if robot.turns_freely else LOOSE_ROTATION_TOLERANCE
+    return (ik.position_error < POSITION_TOLERANCE) & (ik.rotation_error < turned)
+
+
+def n_restarts(robot: Robot) -> int:
+    """How often inverse kinematics starts again: an arm of few joints hardly ever meets a pose."""
+    return 4 if robot.turns_freely else 1
+
+
+def _check_reach(robot: Robot, ik: IkResult) -> None:
     """Raise Unreachable when inverse kinematics missed a pose by more than the tolerances."""
-    far, turned = position_error.max(), rotation_error.max()
-    if far > POSITION_TOLERANCE or turned > ROTATION_TOLERANCE:
+    if not met(robot, ik).all():
+        far, turned = ik.position_error.max(), ik.rotation_error.max()
         raise Unreachable(f"out of reach by {far * 100:.1f} cm and {np.rad2deg(turned):.0f} deg")
 
 
@@ -115,7 +130,29 @@ def smooth(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
 
 def slowed(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S n"]:
     """Stretch a path in time where a joint would be too fast."""
-    duration = np.maximum(1.0, np.abs(np.diff(q, axis=0)).max(1) / MAX_JOINT_STEP)
+    return _resampled(q, np.maximum(1.0, np.abs(np.diff(q, axis=0)).max(1) / MAX_JOINT_STEP))
+
+
+def paced(
+    robot: Robot, q: Float[np.ndarray, "T n"], rounded: bool = True
+) -> Float[np.ndarray, "S n"]:
+    """Give a path in joint space the speed of the hand, or of the joint that is fastest.
+
+    Its corners are `rounded`; the start is not in the result.
+    """
+    Ts = forward_kinematics(robot, q)
+    length = np.linalg.norm(np.diff(Ts[:, :3, 3], axis=0), axis=1) / (LINEAR_SPEED * CONTROL_DT)
+    R = np.swapaxes(Ts[:-1, :3, :3], 1, 2) @ Ts[1:, :3, :3]
+    angle = np.linalg.norm(pose.matrix_to_rotvec(R), axis=1) / (ANGULAR_SPEED * CONTROL_DT)
+    joint = np.abs(np.diff(q, axis=0)).max(1) / MAX_JOINT_STEP
+    timed_q = _resampled(q, np.maximum(joint, np.maximum(length, angle)))
+    return slowed(smooth(timed_q) if rounded else timed_q)[1:]
+
+
+def _resampled(
+    q: Float[np.ndarray, "T n"], duration: Float[np.ndarray, "T-1"]
+) -> Float[np.ndarray, "S n"]:
+    """Sample a path once a control step, given how many each of its pieces takes."""
     t = np.concatenate([[0.0], np.cumsum(duration)])
     ticks = np.linspace(0.0, t[-1], int(np.ceil(t[-1] - 1e-9)) + 1)
     return np.stack([np.interp(ticks, t, column) for column in q.T], 1)

@@ -5,6 +5,7 @@ before has been executed, from where things really are; and planned again, warm,
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +14,7 @@ from mujoco import mjtJoint
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.arm import TURNS_ALONG, Arm, raised, set_free, turned
+from roboloop.demo.arm import TURNS_ALONG, Allowed, Arm, moved_by, set_free, turned
 from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.demo.push import contacts
@@ -30,14 +31,20 @@ APPROACH = 0.07
 """Straight way of the hand before a grasp and before a release, m."""
 SLIDE_STEP, HINGE_STEP = 0.01, 0.035
 """How far a drawer (m) and a door (rad) move in one control step."""
-RETREAT_MARGIN = 0.03
-"""By how much (m) a retreat exceeds what its sub-goal asks for."""
+RETREAT_MARGINS = (0.03, 0.01)
+"""By how much (m) a retreat exceeds what its sub-goal asks for; the first that the arm can do."""
+BACKS, UPS = (*np.arange(0.02, 0.2, 0.02), 0.0), (0.0, 0.05, 0.1, 0.15)
+"""How far a hand backs out along its approach axis, and then rises, m."""
+AWAY = 0.06
+"""Retreats that fail are tried with an end so much farther from the base, m."""
 SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
 """What counts at the end of a stage, besides its constraints."""
 PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
+MAX_SEARCHES = 3
+"""Grasps, or sub-goals, to which a way is searched for where the usual ways fail."""
 
 
 @runtime_checkable
@@ -104,33 +111,62 @@ class Planner:
             Ts_body_eef = self._last[index][None]
         else:
             Ts_body_eef = ranked_grasps(self.arm, what, self._rng, self._failed.get(index, ()))
-        Ts_world_eef = self.arm.body_pose(body) @ Ts_body_eef
+        T_world_body = self.arm.body_pose(body)
+        q_at, Ts_world_eef, good = self.arm.reach_grasps(T_world_body @ Ts_body_eef, q)
+        Ts_body_eef = pose.inverse(T_world_body) @ Ts_world_eef
         Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
-        ik, good = self.arm.reach(Ts_world_eef, q)
-        good &= self.arm.reach(Ts_before, ik.q)[1]
+        good &= self.arm.reach(Ts_before, q_at)[1]
         # the open hand has to fit around what it takes; the tips may touch what a handle is on
         touched = body if "." in what else None
-        good[good] = list(self.arm.clear(opened, ik.q[good], touched))
+        good[good] = list(self.arm.clear(opened, q_at[good], touched))
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
-        problem = "no grasp allows the next sub-goal"
-        for k in np.flatnonzero(good)[:MAX_CHAINS]:
-            try:
-                if not warm:
-                    self._check_next(index, qpos, ik.q[k], Ts_body_eef[k], body)
-            except Unreachable as error:
-                problem = f"no grasp allows the next sub-goal: {error.problem}"
-                continue
+        problem = ""
+        tries = self._tries(index, qpos, q_at, Ts_body_eef, np.flatnonzero(good), body, warm)
+        for k, search in tries:
             approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
             after = np.concatenate([Ts_before[k : k + 1], approach])
             try:
-                path = self.arm.travel(opened, self.arm.eef(q)[None], after, touched=body)
+                path = self.arm.travel(
+                    opened, self.arm.eef(q)[None], after, touched=body, search=search
+                )
             except Unreachable as error:
                 problem = f"no way to the grasp: {error.problem}"
                 continue
             self._last[index] = Ts_body_eef[k]
             return path
         raise Unreachable(problem)
+
+    def _tries(
+        self,
+        index: int,
+        qpos: np.ndarray,
+        q_at: np.ndarray,
+        Ts_body_eef: np.ndarray,
+        good: np.ndarray,
+        body: int,
+        warm: bool,
+    ) -> Iterator[tuple[int, bool]]:
+        """Grasps that allow the next stages, and whether to search for a way to them.
+
+        The usual ways to all of them come before a search for a way to any.
+
+        Raises:
+            Unreachable: None does.
+        """
+        problem, usable = "", []
+        for k in good[:MAX_CHAINS]:
+            try:
+                if not warm:
+                    self._check_next(index, qpos, q_at[k], Ts_body_eef[k], body)
+            except Unreachable as error:
+                problem = f"no grasp allows the next sub-goal: {error.problem}"
+                continue
+            usable.append(k)
+            yield k, False
+        if not usable:
+            raise Unreachable(problem)
+        yield from ((k, True) for k in usable[: 0 if warm else MAX_SEARCHES])
 
     def _check_next(
         self, index: int, qpos: np.ndarray, q: np.ndarray, T_body_eef: np.ndarray, body: int
@@ -217,13 +253,20 @@ class Planner:
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
         last = self._last.get(index) if warm else None
         reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
-        path_constraints = [parse(text) for text in stage.path]
-        problem = ""
-        for there in answers:
-            for way in self._ways(stage, reach, qpos, there, body):
+        constraints = [parse(text) for text in stage.path]
+
+        def allowed(rows: np.ndarray) -> np.ndarray:
+            off = [off for _, off in self._violations(constraints, reach, q, rows)]
+            return np.all([np.ones(len(rows), bool), *(each == 0 for each in off)], axis=0)
+
+        problem, answers = "", list(answers)
+        tries = [(False, there) for there in answers]
+        tries += [(True, there) for there in answers[: 0 if warm else MAX_SEARCHES]]
+        for search, there in tries:
+            for way in self._ways(stage, reach, qpos, there, body, allowed, search):
                 try:
                     path = way()
-                    self._check_path(path_constraints, reach, q, path)
+                    self._check_path(constraints, reach, q, path)
                 except Unreachable as error:
                     problem = error.problem
                     continue
@@ -232,16 +275,23 @@ class Planner:
         raise Unreachable(f"no way to the sub-goal: {problem}")
 
     def _ways(
-        self, stage: Stage, reach: Reach, qpos: np.ndarray, there: np.ndarray, body: int
+        self,
+        stage: Stage,
+        reach: Reach,
+        qpos: np.ndarray,
+        there: np.ndarray,
+        body: int,
+        allowed: Allowed,
+        search: bool,
     ) -> Iterator[Callable[[], np.ndarray]]:
         """Ways to an arm position with what is held, in the order in which they are tried."""
         end = self.arm.eef(there)
         if stage.release:
-            above = raised(end, APPROACH)
+            above = self.arm.longest(end, APPROACH * np.array([0, 0, 1]), there, allowed)
             after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
-            yield lambda: self.arm.carry(qpos, after, body)
+            yield lambda: self.arm.carry(qpos, after, body, allowed, search)
             return
-        yield lambda: self.arm.carry(qpos, end[None], body)
+        yield lambda: self.arm.carry(qpos, end[None], body, allowed, search)
         named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
         for name in sorted(named & reach.held.keys()):
             yield lambda name=name: self.arm.turn(qpos, end, body, reach.held[name])
@@ -254,14 +304,21 @@ class Planner:
         Raises:
             Unreachable: One fails; says which, and by how much.
         """
-        base = self.cell.task.T_world_base
-        for T in base @ forward_kinematics(self.cell.robot, path):
-            values = reach.values_at(T)
-            for c in constraints:
-                start = float(c.violation(reach.values_at(self.arm.eef(q))))
-                off = float(c.violation(values))
-                if off > max(c.tolerance, start):
-                    raise Unreachable(f"on the way, that {c.sentence} fails by {off:.3g}")
+        for c, off in self._violations(constraints, reach, q, path):
+            if off.max() > 0:
+                raise Unreachable(f"on the way, that {c.sentence} fails by {off.max():.3g}")
+
+    def _violations(
+        self, constraints: list[Constraint], reach: Reach, q: np.ndarray, path: np.ndarray
+    ) -> Iterator[tuple[Constraint, np.ndarray]]:
+        """By how much constraints fail at arm positions; zero where no more than at `q`."""
+        rows = np.concatenate([q[None], path])
+        Ts = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, rows)
+        values = reach.values_at(Ts)
+        for c in constraints:
+            start, *off = np.broadcast_to(c.violation(values), len(rows))
+            off = np.array(off)
+            yield c, np.where(off > max(c.tolerance, start), off, 0.0)
 
     def _push(self, stage: Stage, what: str, qpos: np.ndarray) -> np.ndarray:
         """Path of the closed hand that moves a joint to the stage's sub-goal."""
@@ -290,25 +347,27 @@ class Planner:
         return self.arm.data.site_xpos[site].copy()
 
     def _retreat(self, stage: Stage, qpos: np.ndarray) -> np.ndarray:
-        """Back out along the approach axis, then up, until the sub-goal holds amply."""
+        """Back out along the approach axis, then up or on, until the sub-goal holds amply."""
         self.arm.update(qpos)
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
+        away = (start[:3, 3] - self.cell.task.T_world_base[:3, 3]) * [1, 1, 0]
+        away /= np.linalg.norm(away)
         constraints = [parse(text) for text in stage.subgoal]
-
-        def is_clear(T: np.ndarray) -> bool:
-            there = Values({**now.points, "robot.eef": T[:3, 3]}, now.joints)
-            return all(c.violation(there) <= -RETREAT_MARGIN for c in constraints)
-
-        for back in np.arange(0.0, 0.2, 0.02):
+        ends = []
+        ways = (0.0, AWAY), RETREAT_MARGINS, BACKS, UPS
+        for out, margin, back, up in product(*ways):
             T_back = start @ _along_approach(-back)
-            for T_end in (raised(T_back, up) for up in (0.0, 0.05, 0.1, 0.15)):
-                if not is_clear(T_end):
-                    continue
-                try:
-                    return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
-                except Unreachable:
-                    continue
+            T_end = moved_by(T_back, out * away + np.array([0, 0, up]))
+            there = Values({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
+            if all(c.violation(there) <= -margin for c in constraints):
+                ends.append((T_back, T_end))
+        good = self.arm.reach(np.array(ends).reshape(-1, 4, 4), q)[1].reshape(-1, 2).all(1)
+        for T_back, T_end in (ends[k] for k in np.flatnonzero(good)):
+            try:
+                return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
+            except Unreachable:
+                continue
         raise Unreachable("no way back for the hand")
 
     # --- joints

@@ -93,8 +93,8 @@ class Reach:
         """Pose of the hand in the world."""
         return self.T_world_base @ joint_frames(self.chain, q[None])[-1][0]
 
-    def values_at(self, T: Float[np.ndarray, "4 4"]) -> Values:
-        """Keypoints with the hand at a pose."""
+    def values_at(self, T: Float[np.ndarray, "*B 4 4"]) -> Values:
+        """Keypoints with the hand at a pose, or at each of several."""
         held = {name: pose.transform(T, p) for name, p in self.held.items()}
         return replace(self.values, points={**self.values.points, **held})
 

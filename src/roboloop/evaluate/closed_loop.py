@@ -56,7 +56,7 @@ def disturb(
     """What happens to each cell: `all` takes the kinds that the task has in turn."""
     if kind == "none":
         return []
-    kinds = [kinds_of(cell) if kind == "all" else [kind] for cell in cells]
+    kinds: list[list[Kind]] = [kinds_of(cell) if kind == "all" else [kind] for cell in cells]
     rngs = rngs_for(seed, DISTURB_STAGE, indices)
     return [
         Disturbance(cell, each[i % len(each)], rng)

@@ -51,7 +51,7 @@ class Disturbance:
         self._data = mujoco.MjData(cell.model)
         self._wait: int | None = None
         self._moves: list[tuple[int, np.ndarray]] = []
-        self._start: Float[np.ndarray, nq] | None = None
+        self._start: np.ndarray | None = None
         self.happened = False
 
     def apply(self, state: Float[np.ndarray, "nstate"]) -> None:

@@ -180,21 +180,25 @@ class Transformer:
         touched: int | None = None,
         held: int | None = None,
     ) -> tuple[np.ndarray, range]:
-        """Travel to where `after` begins, with or without a detour; see `Arm.travel`."""
+        """Travel to where `after` begins, with or without straying; see `Arm.travel`.
+
+        Not through joint space: another source whose way is usual looks more like the others.
+        """
         arm, n_tries = self.arm, STRAY_TRIES if self._rng.uniform() < self._stray else 0
         for _ in range(n_tries):
             aside = self._aside(after[-1])[None]
             if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
                 continue
             try:
-                first = arm.reach_out(qpos, aside, None, held)
+                first = arm.reach_out(qpos, aside, None, held, search=False)
                 there = arm.moved(qpos, first[-1], held)
-                then = arm.travel(there, arm.eef(first[-1])[None], after, touched, held)
+                hand = arm.eef(first[-1])[None]
+                then = arm.travel(there, hand, after, touched, held, search=False)
             except Unreachable:
                 continue
             n_lift = LIFT_STEPS if held is not None else 0
             return np.concatenate([first, then]), range(n_lift, len(first))
-        return arm.reach_out(qpos, after, touched, held), NOWHERE
+        return arm.reach_out(qpos, after, touched, held, search=False), NOWHERE
 
     def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
         """Draw a place of the hand beside and above another one."""

@@ -1,0 +1,131 @@
+"""Ways in joint space: found around walls, free by another check, the same every time."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import mujoco
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roboloop import pose
+from roboloop.cell import Cell, build_cell
+from roboloop.demo.arm import Arm
+from roboloop.demo.goals import Unreachable
+from roboloop.demo.motion import MAX_JOINT_STEP
+from roboloop.demo.transit import STEP, transit
+from roboloop.robot import ROBOTS, forward_kinematics, robot_chain
+from roboloop.scene.families import complete
+from roboloop.scene.graph import SceneObject
+from roboloop.task.make import make_task
+from scenes import make_object, make_scene
+
+LIMITS = np.array([[-1.5, 1.5]] * 3)
+DOWN = np.diag([1.0, -1.0, -1.0])
+SIDES = {"panda": (0.5, 0.26, 0.55), "so101": (0.2, 0.15, 0.3)}
+"""Robot -> how far in front of it, and to either side, the hand has to be; the wall's height, m."""
+ASIDE_UPRIGHT = np.cos(np.deg2rad(17))
+
+
+class Wall:
+    """A wall across the first joint's zero that is open above `top` of the second; it counts."""
+
+    def __init__(self, top: float, thickness: float = 0.1) -> None:
+        self.top, self.thickness, self.n_asked = top, thickness, 0
+
+    def blocks(self, q: np.ndarray) -> np.ndarray:
+        return (np.abs(q[..., 0]) < self.thickness) & (q[..., 1] < self.top)
+
+    def __call__(self, q: np.ndarray) -> Iterator[bool]:
+        for blocked in self.blocks(q):
+            self.n_asked += 1
+            yield not blocked
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(-0.5, 1.2), st.floats(-1.2, 1.2), st.floats(-1.2, 1.2))
+def test_a_way_leads_around_a_wall(top: float, y_a: float, y_b: float):
+    a, b = np.array([-0.8, y_a, 0.3]), np.array([0.9, y_b, -0.4])
+    wall = Wall(top)
+    way = transit(a, b, wall, LIMITS)
+    assert np.array_equal(way[0], a)
+    assert np.array_equal(way[-1], b)
+    assert np.abs(np.diff(way, axis=0)).max() <= STEP + 1e-12
+    assert ((way >= LIMITS[:, 0]) & (way <= LIMITS[:, 1])).all()
+    fine = np.concatenate([np.linspace(p, q, 20) for p, q in pairwise(way)])
+    # what is cut off between two checks is no deeper than the checks are apart
+    assert not Wall(top - STEP, 0.1 - STEP).blocks(fine).any()
+    assert np.array_equal(transit(a, b, Wall(top), LIMITS), way)
+
+
+def test_proposed_ways_come_before_a_search():
+    a, b = np.array([-0.8, 0.0, 0.0]), np.array([0.8, 0.0, 0.0])
+    over = np.array([[-0.8, 1.3, 0.0], [0.8, 1.3, 0.0]])
+    way = transit(a, b, Wall(1.0), LIMITS, [over])
+    assert np.array_equal(np.unique(way[:, 2]), [0.0])
+    corners = [np.abs(way - corner).max(1).min() for corner in over]
+    assert max(corners) < 1e-12
+
+
+def test_a_search_is_bounded_and_an_end_inside_something_is_said():
+    a, b = np.array([-0.8, 0.0, 0.0]), np.array([0.8, 0.0, 0.0])
+    wall = Wall(np.inf)
+    with pytest.raises(Unreachable, match="no free way within the bound"):
+        transit(a, b, wall, LIMITS, max_checks=500)
+    assert wall.n_asked < 520
+    with pytest.raises(Unreachable, match="end of the transit is not free"):
+        transit(a, np.zeros(3), wall, LIMITS)
+
+
+def walled(name: str) -> tuple[Cell, np.ndarray, np.ndarray]:
+    """A cell with a cabinet in the middle, too high to go over; hands at both of its sides."""
+    robot, (x, y, height) = ROBOTS[name], SIDES[name]
+    box, plate = make_object("box", "box", (0, -y)), make_object("plate", "plate", (0, y))
+    task = make_task(make_scene(box, plate), "put the box on the plate", robot)
+    base = task.T_world_base
+    T = base @ pose.from_parts(np.array([x + 0.09, 0.0, height / 2]), np.eye(3))
+    wall = complete(SceneObject("wall", "drawer_cabinet", T, (0.18, 0.18, height), {}, {}))
+    cell = build_cell(make_scene(box, plate, wall), task)
+    hands = np.array([[x, -y, 0.08], [x, y, 0.08]])
+    return cell, base @ pose.from_parts(hands, np.stack([DOWN, DOWN])), base
+
+
+def touches(cell: Cell, q: np.ndarray) -> float:
+    """Deepest overlap of the robot with anything, by MuJoCo's full collision pass."""
+    data = mujoco.MjData(cell.model)
+    data.qpos[:] = cell.home_qpos
+    data.qpos[cell.arm_qpos] = q
+    mujoco.mj_forward(cell.model, data)
+    names = [
+        [cell.model.body(cell.model.geom_bodyid[g]).name for g in c.geom] for c in data.contact
+    ]
+    deep = [c.dist for c, pair in zip(data.contact, names, strict=True) if "robot/" in str(pair)]
+    return -min(deep, default=0.0)
+
+
+@pytest.mark.parametrize(("name", "upright"), [("panda", False), ("panda", True), ("so101", False)])
+def test_the_arm_goes_around_a_cabinet(name: str, upright: bool):
+    cell, hands, base = walled(name)
+    robot, arm, qpos = cell.robot, Arm(cell), cell.home_qpos
+    ik, met = arm.reach(hands, qpos[cell.arm_qpos])
+    assert met.all()
+    assert max(touches(cell, q) for q in ik.q) < 0.001
+    qpos[cell.arm_qpos] = ik.q[0]
+
+    def points_down(q: np.ndarray) -> np.ndarray:
+        return -(base @ forward_kinematics(robot, q))[:, 2, 2] > ASIDE_UPRIGHT
+
+    allowed = points_down if upright else None
+    with pytest.raises(Unreachable):
+        arm.travel(qpos, hands[:1], hands[1:], allowed=allowed, search=False)
+    path = arm.travel(qpos, hands[:1], hands[1:], allowed=allowed)
+    whole = np.concatenate([ik.q[:1], path])
+    np.testing.assert_allclose(arm.eef(path[-1])[:3, 3], hands[1, :3, 3], atol=0.004)
+    assert np.abs(np.diff(whole, axis=0)).max() <= 1.05 * MAX_JOINT_STEP
+    low, high = robot_chain(name).limits.T
+    assert ((path >= low) & (path <= high)).all()
+    fine = np.concatenate([np.linspace(p, q, 4) for p, q in pairwise(whole)])
+    assert max(touches(cell, q) for q in fine) < 0.004
+    assert not upright or points_down(path).all()
+    assert np.array_equal(arm.travel(qpos, hands[:1], hands[1:], allowed=allowed), path)
