@@ -17,6 +17,9 @@ from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values
 
+IN_THE_WAY = "no free path"
+MAX_FAR = 2
+"""Ways over the top that the arm cannot follow, after which higher ones are not tried."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
 TURNS_ALONG = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -236,6 +239,8 @@ class Arm:
                 return self._over_the_top(q, before, after, q_end, free)
             except Unreachable as error:
                 problem = problem or error.problem
+                if error.problem != IN_THE_WAY:  # another beginning does not make the arm longer
+                    break
         if search:
             ways = [self._T_base_world @ before for before in befores]
             try:
@@ -248,14 +253,16 @@ class Arm:
         self, q: np.ndarray, before: np.ndarray, after: np.ndarray, q_end: np.ndarray, free: Free
     ) -> np.ndarray:
         """Travel straight, else over the top."""
-        problem = "no free path"
+        problem, n_far = IN_THE_WAY, 0
         for lift in (0.0, *LIFTS):
             via = over(before[-1], after[0], lift)
             Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
             try:
                 path = follow(self.cell.robot, self._T_base_world @ Ts, q, q_end)
             except Unreachable as error:
-                problem = error.problem
+                problem, n_far = error.problem, n_far + 1
+                if n_far == MAX_FAR:
+                    break
                 continue
             if all(free(path)):
                 return path

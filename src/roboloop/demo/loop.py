@@ -155,7 +155,8 @@ class ClosedLoop:
         if not held or "." in held:
             return {}
         used = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
-        return {k: p for k, p in points.items() if k in used and not k.startswith(f"{held}.")}
+        own = (f"{held}.", "robot.")
+        return {k: p for k, p in points.items() if k in used and not k.startswith(own)}
 
     def _back(self, why: str) -> None:
         """Begin again the last stage that holds: the one in which something was grasped."""
@@ -261,7 +262,7 @@ class ClosedLoop:
             self._rows.clear()
             self._started, self._wait = False, WAIT_STEPS
             self._say(error.problem)
-            if self._tries >= MAX_TRIES:
+            if self._tries >= (2 if self.cell.task.held(self._index) else MAX_TRIES):
                 self._stuck(error.problem)
             return
         self._start(motion)

@@ -82,8 +82,8 @@ def follow(
             step = inverse_kinematics(robot, Ts_base_eef[i : i + 1], q[i : i + 1], 0, q[i])
             _check_reach(robot, step)
             q[i + 1] = step.q[0]
-    if _jumps(q):
-        raise Unreachable("the arm would have to jump")
+            if _jumps(q[i : i + 2]):
+                raise Unreachable("the arm would have to jump")
     return slowed(smooth(q))[1:]
 
 

@@ -5,7 +5,7 @@ before has been executed, from where things really are; and planned again, warm,
 """
 
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -43,8 +43,9 @@ PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
-MAX_SEARCHES = 3
-"""Grasps, or sub-goals, to which a way is searched for where the usual ways fail."""
+MAX_SEARCHES, MAX_ENDS = 3, 3
+"""Grasps to which a way is searched for where the usual ways fail; ends of a transfer to which any
+way is tried."""
 
 
 @runtime_checkable
@@ -259,11 +260,9 @@ class Planner:
             off = [off for _, off in self._violations(constraints, reach, q, rows)]
             return np.all([np.ones(len(rows), bool), *(each == 0 for each in off)], axis=0)
 
-        problem, answers = "", list(answers)
-        tries = [(False, there) for there in answers]
-        tries += [(True, there) for there in answers[: 0 if warm else MAX_SEARCHES]]
-        for search, there in tries:
-            for way in self._ways(stage, reach, qpos, there, body, allowed, search):
+        problem = ""
+        for there in islice(answers, 1 if warm else MAX_ENDS):
+            for way in self._ways(stage, reach, qpos, there, body, allowed, not warm):
                 try:
                     path = way()
                     self._check_path(constraints, reach, q, path)
