@@ -77,7 +77,7 @@ def parse(text: str) -> Constraint:
     try:
         match body:
             case [ast.Expr(ast.Compare(a, [ast.Lt() | ast.Gt() as than], [b]) as whole)]:
-                scope = Scope({}, point, {"joint": _joint})
+                scope = Scope({}, point, {"joint": read_joint})
                 left, right = expression(a, scope), expression(b, scope)
                 if isinstance(than, ast.Gt):
                     left, right = right, left
@@ -92,10 +92,16 @@ def parse(text: str) -> Constraint:
 def _difference(where: ast.AST, a: Node, b: Node) -> Node:
     if a.size or b.size:
         raise Refused(where, "points are compared; compare numbers, such as `z(...)`")
-    return make("sub", a, b)
+    zero = b.op == "constant" and b.item == (0.0,)
+    return a if zero else make("sub", a, b)
 
 
-def _joint(call: ast.AST, *args: ast.expr) -> Node:
+def read_joint(call: ast.AST, *args: ast.expr) -> Node:
+    """Read a call of `joint`.
+
+    Raises:
+        Refused: Its argument is no `role.joint`.
+    """
     match args:
         case [ast.Attribute(value=ast.Name()) as name]:
             return joint(ast.unparse(name))

@@ -7,12 +7,26 @@ from roboloop.errors import RoboloopError
 from roboloop.scene.graph import SceneObject
 from roboloop.task.spec import Stage
 
-HAND_CLEAR = "max(z(robot.eef - object.top), norm(xy(robot.eef - object.center)) - 0.12) > 0.03"
-"""The hand is 3 cm above the object's top, or 15 cm beside its middle: it has let go."""
 UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object.bottom)"
 """The object leans by less than about 17 degrees."""
 OPEN_SHARE, CLOSED_SHARE = 0.6, 0.1
 """Of a joint's range: above the first it counts as open, below the second as closed."""
+
+
+def hand_clear(of: str) -> str:
+    """Write that the hand has let go.
+
+    Of a role: it is 3 cm above its top or 15 cm beside its middle. Of a handle (`role.keypoint`):
+    it is 6 cm away.
+    """
+    if "." in of:
+        return f"norm(robot.eef - {of}) > 0.06"
+    return f"max(z(robot.eef - {of}.top), norm(xy(robot.eef - {of}.center)) - 0.12) > 0.03"
+
+
+def handle_of(object_: SceneObject, joint: str) -> str:
+    """The keypoint by which a joint is moved."""
+    return next(k for k in (f"{joint}_handle", "handle", joint) if k in object_.keypoints)
 
 
 @dataclass(frozen=True)
@@ -25,7 +39,7 @@ class Kind:
 
 
 def _put(object_: SceneObject, target: SceneObject, keypoint: str, reach: str) -> tuple:
-    goal = f"target.{keypoint}"
+    goal, clear = f"target.{keypoint}", hand_clear("object")
     stages = (
         Stage("grasp", reference="object", grasp="object"),
         Stage(
@@ -40,9 +54,9 @@ def _put(object_: SceneObject, target: SceneObject, keypoint: str, reach: str) -
             ),
             path=(UPRIGHT,),
         ),
-        Stage("retreat", reference=goal, subgoal=(HAND_CLEAR,)),
+        Stage("retreat", reference=goal, subgoal=(clear,)),
     )
-    return stages, (reach, f"abs(z(object.bottom - {goal})) < 0.03", UPRIGHT, HAND_CLEAR)
+    return stages, (reach, f"abs(z(object.bottom - {goal})) < 0.03", UPRIGHT, clear)
 
 
 def _put_on(object_: SceneObject, target: SceneObject, joint: str | None) -> tuple:
@@ -72,10 +86,8 @@ def _move_joint(target: SceneObject, joint: str | None, word: str) -> tuple:
     else:
         goal = f"joint(target.{joint}) < {low + 0.03 * (high - low):.3f}"
         done = f"joint(target.{joint}) < {low + CLOSED_SHARE * (high - low):.3f}"
-    handle = next(
-        f"target.{k}" for k in (f"{joint}_handle", "handle", joint) if k in target.keypoints
-    )
-    clear = f"norm(robot.eef - {handle}) > 0.06"
+    handle = f"target.{handle_of(target, moved.name)}"
+    clear = hand_clear(handle)
     stages = (
         Stage("grasp", reference=handle, grasp=handle),
         Stage(word, reference=handle, release=handle, subgoal=(goal,)),
