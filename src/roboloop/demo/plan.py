@@ -1,17 +1,18 @@
 """`roboloop plan`: what the planner would do in one scene, in words, a picture and a video."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from time import process_time
 
 from PIL import Image, ImageDraw
 
 from roboloop import console, pose
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
 from roboloop.data.episode import Episode
 from roboloop.data.video import encode
-from roboloop.demo.execute import attempt, rngs_for
-from roboloop.demo.planner import Planner
+from roboloop.demo.ask import ask_and_try
+from roboloop.demo.trial import Trial, try_task
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.render import EPISODE_CAMERAS, Renderer
 from roboloop.robot import ROBOTS, Robot
@@ -23,12 +24,11 @@ from roboloop.scene.preview import preview
 from roboloop.sim import CONTROL_DT
 from roboloop.task.command import Config as TaskConfig
 from roboloop.task.command import describe
+from roboloop.task.endpoint import Endpoint
 from roboloop.task.make import make_task
 from roboloop.task.program import program_task, read_program
 from roboloop.task.spec import Task, write_task
 
-STAGE = 9
-"""Number of this stage in the seeds of everything random."""
 WIDTH, FILM_PX = 960, 320
 """Of the picture, and of the film's square frames."""
 PATH_COLOR = "#ffffff"
@@ -41,6 +41,21 @@ class Config(TaskConfig):
     program: Path | None = None
     """A file of constraint functions that says how, over the numbered keypoints; without it the
     sentence has to fit a task kind."""
+    endpoint: str | None = None
+    """An OpenAI-compatible address, such as http://localhost:8000/v1: the model there writes the
+    program."""
+    model: str = ""
+    """The model's name at the endpoint."""
+    key_variable: str = Endpoint.key_variable
+    """Environment variable that holds the endpoint's key."""
+    timeout_s: float = Endpoint.timeout_s
+    """For one request, s."""
+    retries: int = Endpoint.retries
+    """How often to ask again after a failed request."""
+    max_bytes: int = Endpoint.max_bytes
+    """Longest answer."""
+    answers: Path | None = None
+    """Folder of answers: what it holds is not asked again; OUT/answers if not given."""
 
 
 def run(config: Config) -> None:
@@ -52,32 +67,38 @@ def run(config: Config) -> None:
     graph = read_scene(config.scene)
     for line in legend(numbered_keypoints(graph)):
         console.say(line)
-    task = _task(config, graph, ROBOTS[config.robot])
-    for line in describe(task):
-        console.say(line)
+    work = _work(config, graph, ROBOTS[config.robot], config.out)
     with Run.open(config.out, "plan", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            cell = build_cell(graph, task, config.scene.name)
-            (rng,) = rngs_for(config.seed, STAGE, [0])
-            start = process_time()
-            (result,) = attempt([cell], [Planner(cell, rng)], [config.seed], [rng])
-            spent = process_time() - start
-            with atomic_path(config.out / "plan.png") as path:
-                picture(cell, result.episode).save(path, format="png")
-            if result.episode is None:
-                raise RoboloopError(f"no plan: {result.reason}", "nothing was moved", config.scene)
-            write_bytes_atomic(config.out / "plan.mp4", film(cell, result.episode))
-            if result.reason:
-                hint = "plan.mp4 shows how far it gets"
-                raise RoboloopError(f"the plan fails: {result.reason}", hint, config.out)
-            write_task(task, config.out / "task.json")
-            steps = {name: stop - first for name, first, stop in result.episode.subtasks}
-            record.finish(control_steps=steps, cpu_s=round(spent, 2))
+            trial = work()
+            steps = _show(trial, config.scene, config.out)
+            record.finish(control_steps=steps, cpu_s=round(trial.cpu_s, 2))
             console.summary(
                 planned=" · ".join(f"{name} {n * CONTROL_DT:.1f} s" for name, n in steps.items()),
-                took=f"{spent:.1f} CPU s of planning and physics",
+                took=f"{trial.cpu_s:.1f} CPU s of planning and physics",
             )
     console.emit(config.out / "plan.png")
+
+
+def _work(config: Config, graph: SceneGraph, robot: Robot, out: Path) -> Callable[[], Trial]:
+    """What is to be done once there is a folder for it; what can be refused is refused before."""
+
+    def attempt(task: Task) -> Trial:
+        for line in describe(task):
+            console.say(line)
+        return try_task(graph, task, config.scene.name, config.seed)
+
+    if config.endpoint is None:
+        return partial(attempt, _task(config, graph, robot))
+    if config.program is not None:
+        raise RoboloopError("both --program and --endpoint are given", "the model writes a program")
+    c = config
+    endpoint = Endpoint(
+        config.endpoint, c.model, c.key_variable, c.timeout_s, c.retries, c.max_bytes
+    )
+    endpoint.check()
+    answers = config.answers or out / "answers"
+    return partial(ask_and_try, graph, config.sentence, robot, endpoint, answers, out, attempt)
 
 
 def _task(config: Config, graph: SceneGraph, robot: Robot) -> Task:
@@ -86,6 +107,28 @@ def _task(config: Config, graph: SceneGraph, robot: Robot) -> Task:
         return make_task(graph, config.sentence, robot)
     text = read_program(config.program)
     return program_task(graph, config.sentence, text, robot, config.program)
+
+
+def _show(trial: Trial, scene: Path, out: Path) -> dict[str, int]:
+    """Write the picture, the film and, for a plan that works, the task.
+
+    Returns:
+        Control steps of each stage.
+
+    Raises:
+        RoboloopError: The plan does not work.
+    """
+    with atomic_path(out / "plan.png") as path:
+        picture(trial.cell, trial.episode).save(path, format="png")
+    if trial.episode is None:
+        raise RoboloopError(f"no plan: {trial.reason}", "nothing was moved", scene)
+    write_bytes_atomic(out / "plan.mp4", film(trial.cell, trial.episode))
+    if trial.reason:
+        raise RoboloopError(
+            f"the plan fails: {trial.reason}", "plan.mp4 shows how far it gets", out
+        )
+    write_task(trial.cell.task, out / "task.json")
+    return {name: stop - first for name, first, stop in trial.episode.subtasks}
 
 
 def picture(cell: Cell, episode: Episode | None) -> Image.Image:

@@ -150,6 +150,10 @@ def _check_hand(step: _Step, now: str, backs_out: bool) -> None:
         raise RoboloopError(f"{step.label} grasps `{_owner(step.grasp)}` with the hand full")
     if step.release and _owner(step.release) != _owner(now):
         raise RoboloopError(f"{step.label} lets go of `{_owner(step.release)}`: it is not held")
+    if now and not step.subgoal:
+        raise RoboloopError(
+            f"{step.label} does not say where to: no sub-goal for `{_owner(now)}`",
+        )
     if not (step.grasp or now or (backs_out and step.subgoal)):
         raise RoboloopError(
             f"{step.label} grasps nothing, and nothing is held",
@@ -205,7 +209,7 @@ class _Writer:
         if step.grasp:
             _say_left_out(step)
             what = self._handle(step.grasp)
-            return Stage(f"grasp_{number}", what, grasp=what, path=path)
+            return Stage(f"grasp_{number}", what, grasp=what)
         if not step.held:
             return Stage(f"retreat_{number}", self._reference(step), None, None, subgoal, path)
         word, owner = "release" if step.release else "move", _owner(step.held)
@@ -270,7 +274,7 @@ class _Writer:
 
 def _say_left_out(step: _Step) -> None:
     """Say which constraints on a grasp are left out: the planner finds grasps without them."""
-    asked = {comparison(c.node) for c in step.subgoal}
+    asked = {comparison(c.node) for c in (*step.subgoal, *step.path)}
     asked -= {f"norm(robot.eef - {step.grasp}) < 0", f"norm({step.grasp} - robot.eef) < 0"}
     for text in sorted(asked):
         console.warn(f"{step.label} ends with a grasp, which is found without `{text}`")
