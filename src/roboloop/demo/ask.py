@@ -18,7 +18,7 @@ from roboloop.task.prompt import conversation, program_in, repair
 from roboloop.task.spec import Task
 
 WIDTH = 960
-"""Of the picture that goes with the request."""
+"""Of the picture that goes with the request, and of the plan's, pixels."""
 
 
 def ask_and_try(
@@ -58,14 +58,14 @@ def ask_and_try(
         try:
             program = program_in(answer)
             task = program_task(graph, sentence, program, robot)
-            write_bytes_atomic(out / "program.txt", f"{program}\n".encode())
-            trial = attempt(task)
         except RoboloopError as error:
             if last:
                 problem = f"no program to carry out: {error.problem}"
                 raise RoboloopError(problem, "nothing was moved", file) from None
             problem = f"The program is refused: {error.problem} ({error.hint or 'no hint'})."
         else:
+            write_bytes_atomic(out / "program.txt", f"{program}\n".encode())
+            trial = attempt(task)
             if last or not trial.reason:
                 return trial
             problem = f"In simulation the program fails: {trial.reason}."

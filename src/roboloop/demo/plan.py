@@ -11,7 +11,7 @@ from roboloop import console, pose
 from roboloop.cell import Cell
 from roboloop.data.episode import Episode
 from roboloop.data.video import encode
-from roboloop.demo.ask import ask_and_try
+from roboloop.demo.ask import WIDTH, ask_and_try
 from roboloop.demo.trial import Trial, try_task
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.render import EPISODE_CAMERAS, Renderer
@@ -29,8 +29,8 @@ from roboloop.task.make import make_task
 from roboloop.task.program import program_task, read_program
 from roboloop.task.spec import Task, write_task
 
-WIDTH, FILM_PX = 960, 320
-"""Of the picture, and of the film's square frames."""
+FILM_PX = 320
+"""Of the film's square frames."""
 PATH_COLOR = "#ffffff"
 
 
@@ -92,9 +92,13 @@ def _work(config: Config, graph: SceneGraph, robot: Robot, out: Path) -> Callabl
         return partial(attempt, _task(config, graph, robot))
     if config.program is not None:
         raise RoboloopError("both --program and --endpoint are given", "the model writes a program")
-    c = config
     endpoint = Endpoint(
-        config.endpoint, c.model, c.key_variable, c.timeout_s, c.retries, c.max_bytes
+        config.endpoint,
+        config.model,
+        config.key_variable,
+        config.timeout_s,
+        config.retries,
+        config.max_bytes,
     )
     endpoint.check()
     answers = config.answers or out / "answers"

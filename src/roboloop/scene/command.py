@@ -144,18 +144,18 @@ def run_keypoints(config: KeypointsConfig) -> None:
         raise RoboloopError("no place to write the keypoints", "give --out FOLDER")
     capture = read_capture(config.capture)
     with Run.open(config.out, "scene keypoints", config, config.seed, config.overwrite) as record:
-        seen = see(capture, config.seed)
-        found = {f"thing_{i}": _propose(p, config.seed, i) for i, p in enumerate(seen.pieces)}
-        points = {f"{n}.{k}": p for n, each in found.items() for k, p in each.keypoints.items()}
-        image = Image.fromarray(capture.rgb)
-        scale = -(-N_WIDE // image.width)
-        image = image.resize((scale * image.width, scale * image.height))
-        draw_keypoints(image, points, seen.camera)
-        _write_image(image, config.out / "keypoints.png")
-        write_json(config.out / "keypoints.json", {"format": 1, "things": found})
-        record.finish(things=len(found), keypoints=len(points))
-    for line in legend(points):
-        console.say(line)
+        if not record.finished:
+            seen = see(capture, config.seed)
+            found = {f"thing_{i}": _propose(p, config.seed, i) for i, p in enumerate(seen.pieces)}
+            points = {f"{n}.{k}": p for n, each in found.items() for k, p in each.keypoints.items()}
+            scale = -(-N_WIDE // capture.camera.width)
+            image = Image.fromarray(capture.rgb.repeat(scale, 0).repeat(scale, 1))
+            draw_keypoints(image, points, seen.camera)
+            _write_image(image, config.out / "keypoints.png")
+            write_json(config.out / "keypoints.json", {"format": 1, "things": found})
+            record.finish(things=len(found), keypoints=len(points))
+            for line in legend(points):
+                console.say(line)
     console.emit(config.out / "keypoints.json")
 
 
