@@ -5,9 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roboloop.task.constraints import parse
-from roboloop.task.explain import source
-from roboloop.task.expression import Program, Tangents, Values, constant, make, point
+from roboloop.errors import RoboloopError
+from roboloop.task.constraints import Constraint, parse
+from roboloop.task.explain import comparison, source
+from roboloop.task.expression import (
+    OPERATIONS,
+    Program,
+    Tangents,
+    Values,
+    constant,
+    joint,
+    make,
+    point,
+)
 
 TEXTS = [
     "norm(xy(a.p - a.q)) < 0.02",
@@ -57,12 +67,62 @@ def test_a_batch_is_its_rows(text):
         np.testing.assert_allclose(program.evaluate(values_at(x[index]))[0], whole[index])
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_what_is_written_out_again_means_the_same(text):
-    node = parse(text).node
+ARGUMENTS = dict.fromkeys(("add", "sub", "mul", "div", "min", "max", "dot", "cross"), 2)
+ITEMS = {"pick": [(0,), (2,), (0, 1), (1, 2)], "power": [(1,), (3,), (0.5,)]}
+LEAVES = st.floats(-1e3, 1e3) | st.sampled_from([*NAMES, "b.door"])
+TREES = st.recursive(
+    LEAVES,
+    lambda parts: st.tuples(
+        st.sampled_from([(op, item) for op in OPERATIONS for item in ITEMS.get(op, [()])]),
+        st.lists(parts, min_size=3, max_size=3),
+    ),
+    max_leaves=20,
+)
+
+
+def built(tree):
+    """An expression out of a tree; what an operation does not take is left out."""
+    if isinstance(tree, float):
+        return constant(tree)
+    if isinstance(tree, str):
+        return joint(tree) if tree == "b.door" else point(tree)
+    (op, item), parts = tree
+    args = [built(part) for part in parts]
+    try:
+        return make(op, *args[: 3 if op == "vector" else ARGUMENTS.get(op, 1)], item=item)
+    except ValueError:
+        return args[-1]
+
+
+@given(TREES, st.sampled_from([0.0, 0.03]))
+@settings(deadline=None, max_examples=300)
+def test_what_is_written_is_read_again_to_the_last_bit(tree, slack):
+    node = built(tree)
+    node = node if not node.size else make("norm", node)
     x = np.random.default_rng(3).normal(size=(7, 10))
-    again = parse(f"{source(node)} < 0").violation(values_at(x))
-    np.testing.assert_allclose(again, parse(text).violation(values_at(x)), rtol=1e-12)
+    text = comparison(node, slack=slack)
+    try:
+        again = parse(text)
+    except RoboloopError as error:
+        assert "is not within" in str(error)  # a number that nobody may write
+        return
+    wanted = Constraint("", node).violation(values_at(x)) - slack
+    found = np.broadcast_to(again.violation(values_at(x)), wanted.shape)
+    if slack:  # it is on one of the sides
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+    else:
+        np.testing.assert_array_equal(found, wanted)
+        assert comparison(again.node) == text
+
+
+def test_names_change_where_they_are_written():
+    node = parse("z(a.p) - joint(b.door) < 0.5").node
+    assert comparison(node, lambda name: f"x_{name}") == "z(x_a.p) - joint(x_b.door) < 0.5"
+    assert comparison(node, slack=0.1) == "z(a.p) - joint(b.door) < 0.6"
+    assert comparison(parse("joint(b.door) > 0.5").node, slack=0.1) == "0.4 < joint(b.door)"
+    assert source(parse("(a.p - a.q)[0] ** 2 * -z(b.r) > 1").node) == (
+        "1.0 - (a.p - a.q)[0] ** 2 * -z(b.r)"
+    )
 
 
 @given(st.lists(st.sampled_from([0.0, 1e-300, -1e6, 1e6, 3.0]), min_size=10, max_size=10))

@@ -8,10 +8,10 @@ from PIL import Image
 
 from roboloop.cli import main
 from roboloop.data.video import decode
-from roboloop.demo.plan import numbered_keypoints, project
 from roboloop.run import read_json
 from roboloop.scene.families import complete
 from roboloop.scene.folder import write_scene
+from roboloop.scene.keypoints import numbered_keypoints, pixels_of
 from scenes import bowl_and_plate, make_object, make_scene
 
 STAGES = {"grasp", "place", "retreat"}
@@ -57,12 +57,12 @@ def test_keypoints_are_drawn_where_the_camera_sees_them():
     graph = bowl_and_plate()
     points = numbered_keypoints(graph)
     assert list(points)[:2] == ["bowl.center", "bowl.top"]
-    pixels = project(graph, np.array(list(points.values())))
     width, height = graph.camera.width, graph.camera.height
+    pixels = pixels_of(graph.camera, np.array(list(points.values())), width)
     assert ((pixels > 0) & (pixels < [width, height])).all()
     straight = graph.camera.T_world_camera @ [0, 0, 1, 1]
     middle = [graph.camera.cx, graph.camera.cy]
-    np.testing.assert_allclose(project(graph, straight[None, :3])[0], middle)
+    np.testing.assert_allclose(pixels_of(graph.camera, straight[None, :3], width)[0], middle)
 
 
 @pytest.mark.parametrize(

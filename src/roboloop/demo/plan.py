@@ -1,43 +1,61 @@
 """`roboloop plan`: what the planner would do in one scene, in words, a picture and a video."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from time import process_time
+from functools import partial
+from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
 from PIL import Image, ImageDraw
 
 from roboloop import console, pose
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
 from roboloop.data.episode import Episode
 from roboloop.data.video import encode
-from roboloop.demo.execute import attempt, rngs_for
-from roboloop.demo.planner import Planner
+from roboloop.demo.ask import WIDTH, ask_and_try
+from roboloop.demo.trial import Trial, try_task
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.render import EPISODE_CAMERAS, Renderer
-from roboloop.robot import ROBOTS
+from roboloop.robot import ROBOTS, Robot
 from roboloop.run import Run, atomic_path, write_bytes_atomic
 from roboloop.scene.folder import read_scene
 from roboloop.scene.graph import SceneGraph
+from roboloop.scene.keypoints import draw_keypoints, legend, numbered_keypoints, pixels_of
 from roboloop.scene.preview import preview
 from roboloop.sim import CONTROL_DT
 from roboloop.task.command import Config as TaskConfig
 from roboloop.task.command import describe
+from roboloop.task.endpoint import Endpoint
 from roboloop.task.make import make_task
-from roboloop.task.spec import write_task
+from roboloop.task.program import program_task, read_program
+from roboloop.task.spec import Task, write_task
 
-STAGE = 9
-"""Number of this stage in the seeds of everything random."""
-WIDTH, FILM_PX = 960, 320
-"""Of the picture, and of the film's square frames."""
-COLORS = ("#ffd23f", "#3bceac", "#ee4266", "#4ea8de", "#f4a259", "#b388eb")
-"""Of the objects' keypoints, in turn."""
+FILM_PX = 320
+"""Of the film's square frames."""
 PATH_COLOR = "#ffffff"
 
 
 @dataclass(frozen=True)
 class Config(TaskConfig):
     """Plan a sentence in one scene, run the plan in physics, and show it."""
+
+    program: Path | None = None
+    """A file of constraint functions that says how, over the numbered keypoints; without it the
+    sentence has to fit a task kind."""
+    endpoint: str | None = None
+    """An OpenAI-compatible address, such as http://localhost:8000/v1: the model there writes the
+    program."""
+    model: str = ""
+    """The model's name at the endpoint."""
+    key_variable: str = Endpoint.key_variable
+    """Environment variable that holds the endpoint's key."""
+    timeout_s: float = Endpoint.timeout_s
+    """For one request, s."""
+    retries: int = Endpoint.retries
+    """How often to ask again after a failed request."""
+    max_bytes: int = Endpoint.max_bytes
+    """Longest answer."""
+    answers: Path | None = None
+    """Folder of answers: what it holds is not asked again; OUT/answers if not given."""
 
 
 def run(config: Config) -> None:
@@ -47,88 +65,92 @@ def run(config: Config) -> None:
     if config.robot not in ROBOTS:
         raise unknown_name("robot", config.robot, ROBOTS)
     graph = read_scene(config.scene)
-    task = make_task(graph, config.sentence, ROBOTS[config.robot])
-    for line in [*describe(task), *_legend(graph)]:
+    for line in legend(numbered_keypoints(graph)):
         console.say(line)
+    work = _work(config, graph, ROBOTS[config.robot], config.out)
     with Run.open(config.out, "plan", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            cell = build_cell(graph, task, config.scene.name)
-            (rng,) = rngs_for(config.seed, STAGE, [0])
-            start = process_time()
-            (result,) = attempt([cell], [Planner(cell, rng)], [config.seed], [rng])
-            spent = process_time() - start
-            write_task(task, config.out / "task.json")
-            with atomic_path(config.out / "plan.png") as path:
-                picture(cell, result.episode).save(path, format="png")
-            if result.episode is None:
-                raise RoboloopError(f"no plan: {result.reason}", "nothing was moved", config.scene)
-            write_bytes_atomic(config.out / "plan.mp4", film(cell, result.episode))
-            if result.reason:
-                hint = "plan.mp4 shows how far it gets"
-                raise RoboloopError(f"the plan fails: {result.reason}", hint, config.out)
-            steps = {name: stop - first for name, first, stop in result.episode.subtasks}
-            record.finish(control_steps=steps, cpu_s=round(spent, 2))
+            trial = work()
+            steps = _show(trial, config.scene, config.out)
+            record.finish(control_steps=steps, cpu_s=round(trial.cpu_s, 2))
             console.summary(
                 planned=" · ".join(f"{name} {n * CONTROL_DT:.1f} s" for name, n in steps.items()),
-                took=f"{spent:.1f} CPU s of planning and physics",
+                took=f"{trial.cpu_s:.1f} CPU s of planning and physics",
             )
     console.emit(config.out / "plan.png")
 
 
-def numbered_keypoints(graph: SceneGraph) -> dict[str, Float[np.ndarray, "3"]]:
-    """Every keypoint of every object, `object.keypoint` -> world, m; numbers follow this order."""
-    return {
-        f"{o.name}.{name}": pose.transform(o.T_world_obj, np.array(p))
-        for o in graph.objects
-        for name, p in o.keypoints.items()
-    }
+def _work(config: Config, graph: SceneGraph, robot: Robot, out: Path) -> Callable[[], Trial]:
+    """What is to be done once there is a folder for it; what can be refused is refused before."""
+
+    def attempt(task: Task) -> Trial:
+        for line in describe(task):
+            console.say(line)
+        return try_task(graph, task, config.scene.name, config.seed)
+
+    if config.endpoint is None:
+        return partial(attempt, _task(config, graph, robot))
+    if config.program is not None:
+        raise RoboloopError("both --program and --endpoint are given", "the model writes a program")
+    endpoint = Endpoint(
+        config.endpoint,
+        config.model,
+        config.key_variable,
+        config.timeout_s,
+        config.retries,
+        config.max_bytes,
+    )
+    endpoint.check()
+    answers = config.answers or out / "answers"
+    return partial(ask_and_try, graph, config.sentence, robot, endpoint, answers, out, attempt)
 
 
-def _legend(graph: SceneGraph) -> list[str]:
-    """The keypoints' numbers, one line an object."""
-    lines: dict[str, list[str]] = {}
-    for number, name in enumerate(numbered_keypoints(graph)):
-        role, _, keypoint = name.partition(".")
-        lines.setdefault(role, []).append(f"{number} {keypoint}")
-    return [
-        f"{'keypoints' if i == 0 else '':<10}{role}: {', '.join(each)}"
-        for i, (role, each) in enumerate(lines.items())
-    ]
+def _task(config: Config, graph: SceneGraph, robot: Robot) -> Task:
+    """The task that a program says, or that the sentence fits."""
+    if config.program is None:
+        return make_task(graph, config.sentence, robot)
+    text = read_program(config.program)
+    return program_task(graph, config.sentence, text, robot, config.program)
+
+
+def _show(trial: Trial, scene: Path, out: Path) -> dict[str, int]:
+    """Write the picture, the film and, for a plan that works, the task.
+
+    Returns:
+        Control steps of each stage.
+
+    Raises:
+        RoboloopError: The plan does not work.
+    """
+    with atomic_path(out / "plan.png") as path:
+        picture(trial.cell, trial.episode).save(path, format="png")
+    if trial.episode is None:
+        raise RoboloopError(f"no plan: {trial.reason}", "nothing was moved", scene)
+    write_bytes_atomic(out / "plan.mp4", film(trial.cell, trial.episode))
+    if trial.reason:
+        raise RoboloopError(
+            f"the plan fails: {trial.reason}", "plan.mp4 shows how far it gets", out
+        )
+    write_task(trial.cell.task, out / "task.json")
+    return {name: stop - first for name, first, stop in trial.episode.subtasks}
 
 
 def picture(cell: Cell, episode: Episode | None) -> Image.Image:
     """Draw numbered keypoints, and the hand's path if there is one, on what the camera sees."""
     camera = cell.graph.camera
-    scale = WIDTH / camera.width
-    height = round(camera.height * scale)
+    height = round(camera.height * WIDTH / camera.width)
     image = preview(cell.graph, WIDTH).resize((WIDTH, height))
     draw = ImageDraw.Draw(image, "RGBA")
     if episode is not None:
         hand = pose.transform(cell.task.T_world_base, episode.action_eef[:, :3].astype(float))
-        line = [tuple(p) for p in scale * project(cell.graph, hand)]
+        line = [tuple(p) for p in pixels_of(camera, hand, WIDTH)]
         draw.line(line, fill=PATH_COLOR, width=3)
         for name, first, _ in episode.subtasks:
             x, y = line[first]
             draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=PATH_COLOR)
             draw.text((x + 8, y - 6), name, fill=PATH_COLOR)
-    names = [o.name for o in cell.graph.objects]
-    points = numbered_keypoints(cell.graph)
-    pixels = scale * project(cell.graph, np.array(list(points.values())))
-    for number, (name, (x, y)) in enumerate(zip(points, pixels, strict=True)):
-        color = COLORS[names.index(name.partition(".")[0]) % len(COLORS)]
-        draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
-        box = draw.textbbox((x + 4, y - 13), str(number))
-        draw.rectangle((box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1), fill="#000000a0")
-        draw.text((x + 4, y - 13), str(number), fill=color)
+    draw_keypoints(image, numbered_keypoints(cell.graph), camera)
     return image
-
-
-def project(graph: SceneGraph, p: Float[np.ndarray, "K 3"]) -> Float[np.ndarray, "K 2"]:
-    """Pixels of points in the scene's camera."""
-    camera = graph.camera
-    x, y, z = pose.transform(pose.inverse(camera.T_world_camera), p).T
-    z = np.maximum(z, 1e-6)
-    return np.stack([camera.fx * x / z + camera.cx, camera.fy * y / z + camera.cy], 1)
 
 
 def film(cell: Cell, episode: Episode) -> bytes:

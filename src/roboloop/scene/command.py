@@ -12,15 +12,18 @@ from tyro.conf import Positional
 from roboloop import console
 from roboloop.errors import RoboloopError
 from roboloop.jobs import map_jobs
-from roboloop.run import CommonFlags, Interruptible, Run, atomic_path
+from roboloop.run import CommonFlags, Interruptible, Run, atomic_path, write_json
 from roboloop.scene.capture import read_capture
 from roboloop.scene.collection import COUSINS, HELD_OUT, TWIN, list_cousins
 from roboloop.scene.cousins import Spread, sample_cousin
 from roboloop.scene.folder import read_scene, write_scene
 from roboloop.scene.graph import SceneGraph
-from roboloop.scene.perceive import perceive
+from roboloop.scene.keypoints import draw_keypoints, legend
+from roboloop.scene.perceive import perceive, see, stream
+from roboloop.scene.perceive.pieces import Piece
 from roboloop.scene.presets import PREFIX, preset_scene
 from roboloop.scene.preview import contact_sheet, preview
+from roboloop.scene.propose import Proposal, propose_keypoints
 from roboloop.scene.score import score
 from roboloop.scene.settle import settle
 
@@ -30,6 +33,8 @@ N_COUSINS = {"tiny": 4, "small": 150, "full": 1000}
 N_HELD_OUT = {"tiny": 2, "small": 100, "full": 200}
 N_SHOWN = 11
 """Cousins on the contact sheet."""
+N_SURFACE, N_WIDE = 4000, 800
+"""Points of a thing that keypoints are proposed from; width of their picture at least, pixels."""
 
 
 @dataclass(frozen=True)
@@ -137,4 +142,42 @@ def run_score(config: ScoreConfig) -> None:
     console.emit(score(twin if twin.exists() else config.scene, config.capture))
 
 
-SUBCOMMANDS: dict[str, tuple[type, Callable[..., None]]] = {"score": (ScoreConfig, run_score)}
+@dataclass(frozen=True)
+class KeypointsConfig(CommonFlags):
+    """Propose keypoints for everything that a capture shows, whatever it is."""
+
+    capture: Positional[Path]
+    """Folder with rgb.png, depth_mm.png and camera.json."""
+
+
+def run_keypoints(config: KeypointsConfig) -> None:
+    """Write OUT/keypoints.json and OUT/keypoints.png, the capture with their numbers."""
+    if config.out is None:
+        raise RoboloopError("no place to write the keypoints", "give --out FOLDER")
+    capture = read_capture(config.capture)
+    with Run.open(config.out, "scene keypoints", config, config.seed, config.overwrite) as record:
+        if not record.finished:
+            seen = see(capture, config.seed)
+            found = {f"thing_{i}": _propose(p, config.seed, i) for i, p in enumerate(seen.pieces)}
+            points = {f"{n}.{k}": p for n, each in found.items() for k, p in each.keypoints.items()}
+            scale = -(-N_WIDE // capture.camera.width)
+            image = Image.fromarray(capture.rgb.repeat(scale, 0).repeat(scale, 1))
+            draw_keypoints(image, points, seen.camera)
+            _write_image(image, config.out / "keypoints.png")
+            write_json(config.out / "keypoints.json", {"format": 1, "things": found})
+            record.finish(things=len(found), keypoints=len(points))
+            for line in legend(points):
+                console.say(line)
+    console.emit(config.out / "keypoints.json")
+
+
+def _propose(piece: Piece, seed: int, index: int) -> Proposal:
+    """Keypoints of one thing, from points that are spread over what is seen of it."""
+    step = -(-len(piece.points) // N_SURFACE)
+    return propose_keypoints(piece.points[::step], stream(seed, index), piece.base)
+
+
+SUBCOMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
+    "score": (ScoreConfig, run_score),
+    "keypoints": (KeypointsConfig, run_keypoints),
+}

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from roboloop.render import Renderer
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.graph import SceneGraph
+from roboloop.scene.keypoints import draw_keypoints, numbered_keypoints
 from roboloop.sim import Simulation
 
 _TILE_WIDTH = 320
@@ -19,6 +20,13 @@ _LABEL_HEIGHT = 18
 def preview(graph: SceneGraph, width: int = 640) -> Image.Image:
     """Render what the scene's front camera sees."""
     return _pictures([graph], width)[0]
+
+
+def annotated(graph: SceneGraph, width: int = 640) -> Image.Image:
+    """Render the same with the scene's numbered keypoints."""
+    image = preview(graph, width)
+    draw_keypoints(image, numbered_keypoints(graph), graph.camera)
+    return image
 
 
 def _pictures(graphs: Sequence[SceneGraph], width: int) -> list[Image.Image]:

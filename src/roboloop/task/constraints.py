@@ -79,7 +79,7 @@ def parse(text: str) -> Constraint:
     try:
         match body:
             case [ast.Expr(ast.Compare(a, [ast.Lt() | ast.Gt() as than], [b]) as whole)]:
-                scope = Scope({}, point, {"joint": _of_joint(joint), "share": _of_joint(share)})
+                scope = Scope({}, point, JOINT_CALLS)
                 left, right = expression(a, scope), expression(b, scope)
                 if isinstance(than, ast.Gt):
                     left, right = right, left
@@ -94,7 +94,8 @@ def parse(text: str) -> Constraint:
 def _difference(where: ast.AST, a: Node, b: Node) -> Node:
     if a.size or b.size:
         raise Refused(where, "points are compared; compare numbers, such as `z(...)`")
-    return make("sub", a, b)
+    zero = b.op == "constant" and b.item == (0.0,)
+    return a if zero else make("sub", a, b)
 
 
 def _of_joint(make_node: Callable[[str], Node]) -> Callable[..., Node]:
@@ -105,3 +106,7 @@ def _of_joint(make_node: Callable[[str], Node]) -> Callable[..., Node]:
         raise Refused(call, f"`{make_node.__name__}` takes one `role.joint`")
 
     return read
+
+
+JOINT_CALLS = {"joint": _of_joint(joint), "share": _of_joint(share)}
+"""How joints are read, for `language.Scope`."""

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from roboloop.task.expression import SHARE, Node, Unit
+from roboloop.task.expression import SHARE, Node, Unit, constant, make
 
-SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+SUM, PRODUCT, MINUS, POWER, ATOM = range(5)
+"""How tightly operators bind."""
+SYMBOLS = {"add": ("+", SUM), "sub": ("-", SUM), "mul": ("*", PRODUCT), "div": ("/", PRODUCT)}
 
 
 def unit_name(unit: Unit) -> str:
@@ -63,32 +65,60 @@ def phrase(node: Node) -> str:
 
 
 def source(node: Node, rename: Callable[[str], str] = str) -> str:
-    """Write an expression in the constraint language.
+    """Write an expression in the constraint language; read again it is the same, to the last bit.
 
     Args:
         node: The expression.
         rename: Gives points and joints their names in the text.
     """
-    parts = [source(a, rename) for a in node.args]
+    return _written(node, rename)[0]
+
+
+def comparison(node: Node, rename: Callable[[str], str] = str, slack: float = 0.0) -> str:
+    """Write the constraint that an expression is at most `slack`."""
+    if node.op != "sub":
+        return f"{source(node, rename)} < {slack:g}"
+    left, right = node.args
+    if slack and left.op == "constant":
+        left, slack = make("sub", left, constant(slack)), 0.0
+    elif slack:
+        right, slack = make("add", right, constant(slack)), 0.0
+    return f"{source(left, rename)} < {source(right, rename)}"
+
+
+def _written(node: Node, rename: Callable[[str], str]) -> tuple[str, int]:
+    """An expression's text, and how tightly it binds: no brackets that are not needed."""
+    parts = [_written(a, rename) for a in node.args]
+    texts = [text for text, _ in parts]
     if node.op == "constant":
-        return _numbers(node)
+        return _numbers(node), ATOM if node.size or np.array(node.item)[0] >= 0 else MINUS
     if node.op == "point":
-        return rename(str(node.item))
+        return rename(str(node.item)), ATOM
     if node.op == "joint":
         name = str(node.item).removesuffix(SHARE)
-        return f"{'joint' if name == node.item else 'share'}({rename(name)})"
+        return f"{'joint' if name == node.item else 'share'}({rename(name)})", ATOM
     if node.op in SYMBOLS:
-        return f"({parts[0]} {SYMBOLS[node.op]} {parts[1]})"
+        symbol, binds = SYMBOLS[node.op]
+        return f"{_in(parts[0], binds)} {symbol} {_in(parts[1], binds + 1)}", binds
     if node.op == "neg":
-        return f"(-{parts[0]})"
+        return f"-{_in(parts[0], MINUS)}", MINUS
     if node.op == "power":
-        return f"({parts[0]}) ** {float(node.item[0]):g}"
+        return f"{_in(parts[0], ATOM)} ** {float(node.item[0]):g}", POWER
     if node.op == "vector":
-        return f"[{', '.join(parts)}]"
+        return f"[{', '.join(texts)}]", ATOM
     if node.op == "pick":
         first, last = int(node.item[0]), int(node.item[-1])
-        return f"{parts[0]}[{first}]" if first == last else f"{parts[0]}[{first}:{last + 1}]"
-    return f"{node.op}({', '.join(parts)})"
+        if node.item == (0, 1):
+            return f"xy({texts[0]})", ATOM
+        index = str(first) if first == last else f"{first}:{last + 1}"
+        return (f"z({texts[0]})" if node.item == (2,) else f"{_in(parts[0], ATOM)}[{index}]"), ATOM
+    return f"{node.op}({', '.join(texts)})", ATOM
+
+
+def _in(part: tuple[str, int], at_least: int) -> str:
+    """A part's text, in brackets where it binds less tightly than what is around it."""
+    text, binds = part
+    return text if binds >= at_least else f"({text})"
 
 
 def _as_written(node: Node) -> str:

@@ -3,7 +3,8 @@
 A file gives `num_stages`, `grasp_keypoints` and `release_keypoints` (a keypoint's index or -1, one
 a stage) and functions `stage1_subgoal_constraint1(end_effector, keypoints)` whose result is to be
 at most zero. The file is read, never run: assignments and one `return` a function, with the
-expressions of `language.py`.
+expressions of `language.py`. Beyond the published form, functions may call keypoints by their
+names, where they have names, and speak of joints: `bowl.rim`, `joint(cabinet.drawer_0)`.
 
 Source: Huang et al., "ReKep: Spatio-Temporal Reasoning of Relational Keypoint Constraints for
 Robotic Manipulation", CoRL 2024, section 3 (the form, not the text of its prompt).
@@ -11,11 +12,12 @@ Robotic Manipulation", CoRL 2024, section 3 (the form, not the text of its promp
 
 import ast
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from roboloop.errors import RoboloopError
-from roboloop.task.constraints import Constraint
-from roboloop.task.expression import Node, constant, point
+from roboloop.errors import RoboloopError, unknown_name
+from roboloop.task.constraints import JOINT_CALLS, Constraint
+from roboloop.task.expression import SHARE, Node, constant, point
 from roboloop.task.language import (
     ALLOWED,
     OPERATORS,
@@ -36,7 +38,7 @@ _FUNCTION = re.compile(r"stage_?(\d{1,2})_(subgoal|path)_constraints?_?(\d{1,3})
 
 @dataclass(frozen=True)
 class FunctionStage:
-    """One stage of such a file; keypoints are called `k0`, `k1`, ..., the hand `robot.eef`."""
+    """One stage of such a file."""
 
     grasp: int | None
     """Keypoint that is grasped at the end of the stage."""
@@ -46,21 +48,39 @@ class FunctionStage:
     path: tuple[Constraint, ...]
 
 
-def parse_functions(text: str, n_keypoints: int, path: object = None) -> tuple[FunctionStage, ...]:
+@dataclass(frozen=True)
+class Known:
+    """What a file may speak of, besides the hand, `robot.eef`."""
+
+    keypoints: tuple[str, ...]
+    joints: tuple[str, ...] = ()
+    named: bool = True
+    """Whether keypoints may be called by their names, not only by their numbers."""
+
+
+def parse_functions(
+    text: str, keypoints: int | Sequence[str], path: object = None, joints: Sequence[str] = ()
+) -> tuple[FunctionStage, ...]:
     """Read the stages out of a file of constraint functions.
 
     Args:
         text: The file's content.
-        n_keypoints: How many keypoints there are to speak of.
+        keypoints: The keypoints' names in the order of their numbers, such as `bowl.rim`; or how
+            many there are: they are called `k0`, `k1`, ... then.
         path: The file, for messages.
+        joints: Names for `joint(...)`, such as `cabinet.drawer_0`.
 
     Raises:
         RoboloopError: Anything outside the language, with line and column; stages that do not fit
             together.
     """
+    if isinstance(keypoints, int):
+        known = Known(tuple(f"k{i}" for i in range(min(keypoints, MAX_KEYPOINTS))), named=False)
+    else:
+        known = Known(tuple(keypoints)[:MAX_KEYPOINTS], tuple(joints))
     body = read_ast(text, "the constraint program", path).body
     try:
-        return _stages(body, min(n_keypoints, MAX_KEYPOINTS))
+        return _stages(body, known)
     except Refused as error:
         place = f"line {error.line}, column {error.column}"
         raise RoboloopError(f"{place}: {error.why}", ALLOWED, path) from None
@@ -68,7 +88,7 @@ def parse_functions(text: str, n_keypoints: int, path: object = None) -> tuple[F
         raise RoboloopError("the constraint program is nested too deep", path=path) from None
 
 
-def _stages(body: list[ast.stmt], n_keypoints: int) -> tuple[FunctionStage, ...]:
+def _stages(body: list[ast.stmt], known: Known) -> tuple[FunctionStage, ...]:
     numbers: dict[str, list[int]] = {}
     functions: dict[tuple[int, str, int], Constraint] = {}
     for statement in body:
@@ -82,7 +102,7 @@ def _stages(body: list[ast.stmt], n_keypoints: int) -> tuple[FunctionStage, ...]
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.List(elts=given)) if (
                 name in LISTS
             ):
-                numbers[name] = [_integer(item) for item in given]
+                numbers[name] = [_held(name, item, known) for item in given]
             case ast.FunctionDef(name=name):
                 match = _FUNCTION.fullmatch(name)
                 if not match:
@@ -92,16 +112,15 @@ def _stages(body: list[ast.stmt], n_keypoints: int) -> tuple[FunctionStage, ...]
                 key = int(match[1]), match[2], int(match[3])
                 if key in functions:
                     raise Refused(statement, f"`{name}` is there twice")
-                functions[key] = _function(statement, n_keypoints)
+                functions[key] = _function(statement, known)
             case _:
                 raise Refused(statement, f"a {type(statement).__name__} is not allowed here")
-    return _assemble(numbers, functions, n_keypoints)
+    return _assemble(numbers, functions)
 
 
 def _assemble(
     numbers: dict[str, list[int]],
     functions: dict[tuple[int, str, int], Constraint],
-    n_keypoints: int,
 ) -> tuple[FunctionStage, ...]:
     if "num_stages" not in numbers:
         raise RoboloopError("the constraint program says no `num_stages`")
@@ -113,9 +132,6 @@ def _assemble(
         given = numbers.get(name, [-1] * n)
         if len(given) != n:
             raise RoboloopError(f"`{name}` has {len(given)} entries for {n} stages")
-        wrong = [i for i in given if not -1 <= i < n_keypoints]
-        if wrong:
-            raise RoboloopError(f"`{name}` names keypoint {wrong[0]}; there are {n_keypoints}")
         held[name] = [None if i < 0 else i for i in given]
     for stage, kind, number in sorted(functions):
         if not 1 <= stage <= n:
@@ -143,36 +159,50 @@ def _integer(node: ast.expr) -> int:
     raise Refused(node, "wanted a whole number")
 
 
-def _function(definition: ast.FunctionDef, n_keypoints: int) -> Constraint:
+def _held(name: str, item: ast.expr, known: Known) -> int:
+    """A keypoint's number in one of the lists, or -1."""
+    names = known.keypoints
+    if not -1 <= (i := _integer(item)) < len(names):
+        last = f", the last is {len(names) - 1}, `{names[-1]}`" if names else ""
+        raise Refused(item, f"`{name}` names keypoint {i}; there are {len(names)}{last}")
+    return i
+
+
+def _function(definition: ast.FunctionDef, known: Known) -> Constraint:
     """Read one function: what it returns is to be at most zero."""
     names = _parameters(definition)
     held: list[int] = []
 
     def holding(call: ast.AST, *args: ast.expr) -> Node:
-        if len(args) != 1 or not 0 <= (index := _integer(args[0])) < n_keypoints:
+        if len(args) != 1 or not 0 <= (index := _integer(args[0])) < len(known.keypoints):
             raise Refused(call, f"`{HOLDING}` takes one keypoint's index")
         held.append(index)
         return constant(0.0)
 
-    keypoints: list[Value] = [point(f"k{i}") for i in range(n_keypoints)]
-    known: dict[str, Value] = {names[0]: point("robot.eef"), names[1]: keypoints}
-    scope = Scope(known, calls={HOLDING: holding})
+    keypoints: list[Value] = [point(name) for name in known.keypoints]
+    values: dict[str, Value] = {names[0]: point("robot.eef"), names[1]: keypoints}
+    calls: dict[str, Callable[..., Node]] = {HOLDING: holding}
+    if known.joints:
+        calls |= {name: _joint_of(known, read) for name, read in JOINT_CALLS.items()}
+    scope = Scope(values, _point_of(known) if known.named else None, calls)
     for statement in definition.body:
         match statement:
             case ast.Expr(value=ast.Constant(value=str())):
                 continue
             case ast.Assign(targets=[ast.Name(id=name)], value=given):
-                known[name] = value(given, scope)
+                values[name] = value(given, scope)
             case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=given)) if len(
                 targets
             ) == len(given) and all(isinstance(t, ast.Name) for t in targets):
-                values = [value(item, scope) for item in given]
-                known.update(zip((ast.unparse(t) for t in targets), values, strict=True))
+                several = [value(item, scope) for item in given]
+                values.update(zip((ast.unparse(t) for t in targets), several, strict=True))
             case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=given) if (
-                type(op) in OPERATORS and name in known
+                type(op) in OPERATORS and name in values
             ):
                 left = ast.copy_location(ast.Name(id=name), target)
-                known[name] = value(ast.copy_location(ast.BinOp(left, op, given), statement), scope)
+                values[name] = value(
+                    ast.copy_location(ast.BinOp(left, op, given), statement), scope
+                )
             case ast.Return(value=ast.expr() as given):
                 node = expression(given, scope)
                 if node.size:
@@ -182,6 +212,35 @@ def _function(definition: ast.FunctionDef, n_keypoints: int) -> Constraint:
             case _:
                 raise Refused(statement, f"a {type(statement).__name__} is not allowed here")
     raise Refused(definition, f"`{definition.name}` returns nothing")
+
+
+def _point_of(known: Known) -> Callable[[str], Node]:
+    """What makes a point of a keypoint's name."""
+
+    def of(name: str) -> Node:
+        if name not in known.keypoints:
+            raise ValueError(_unknown("keypoint", name, known.keypoints))
+        return point(name)
+
+    return of
+
+
+def _joint_of(known: Known, read: Callable[..., Node]) -> Callable[..., Node]:
+    """What makes an expression of a call of `joint` or `share`."""
+
+    def of(call: ast.AST, *args: ast.expr) -> Node:
+        node = read(call, *args)
+        name = str(node.item).removesuffix(SHARE)
+        if name not in known.joints:
+            raise Refused(call, _unknown("joint", name, known.joints))
+        return node
+
+    return of
+
+
+def _unknown(kind: str, name: str, names: Sequence[str]) -> str:
+    error = unknown_name(kind, name, names)
+    return f"{error.problem}, {error.hint}"
 
 
 def _parameters(definition: ast.FunctionDef) -> list[str]:

@@ -37,7 +37,7 @@ class Scope:
     names: Mapping[str, Value]
     """Plain names."""
     attribute: Callable[[str], Node] | None = None
-    """Makes a point of `a.b`."""
+    """Makes a point of `a.b`; a ValueError says why it cannot."""
     calls: Mapping[str, Callable[..., Value]] = field(default_factory=dict)
     """Further functions: they get the arguments' AST."""
 
@@ -95,7 +95,7 @@ def value(node: ast.expr, scope: Scope) -> Value:
         case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="pi"):
             return constant(np.pi)
         case ast.Attribute(value=ast.Name()) if scope.attribute:
-            return scope.attribute(ast.unparse(node))
+            return _named(node, scope.attribute)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _make(node, "neg", expression(operand, scope))
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -129,6 +129,13 @@ def _number(node: ast.AST, number: float) -> Node:
     if not abs(number) <= MAX_NUMBER:
         raise Refused(node, f"the number {float(number):g} is not within +-{MAX_NUMBER:g}")
     return constant(float(number))
+
+
+def _named(node: ast.AST, attribute: Callable[[str], Node]) -> Node:
+    try:
+        return attribute(ast.unparse(node))
+    except ValueError as error:
+        raise Refused(node, str(error)) from None
 
 
 def _make(node: ast.AST, op: str, *args: Node, item: tuple = ()) -> Node:

@@ -1,5 +1,7 @@
 """Sentence + scene -> task."""
 
+from collections.abc import Sequence
+
 import mujoco
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +12,7 @@ from roboloop.scene.compile import scene_spec
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.task.placement import place_base
 from roboloop.task.sentence import read_sentence
-from roboloop.task.spec import Task, View
+from roboloop.task.spec import Stage, Task, View
 from roboloop.task.templates import KINDS, LEVELS, handle_of
 
 WORKSPACE_MARGIN = 0.16
@@ -31,14 +33,46 @@ def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
     stages, success = kind.stages(
         {role: graph.object(name) for role, name in roles.items()}, reading.joint
     )
-    points, front = np.array([o.T_world_obj[:3, 3] for o in reversed(objects)]), None
+    points, front = _places(objects[::-1]), None
     if reading.joint is not None and len(objects) == 1:
         points = joint_points(graph, objects[0], reading.joint, LEVELS[reading.kind][1])
     if reading.joint is not None:
         front = objects[-1].T_world_obj[:2, 0]
+    return assemble(graph, reading.kind, sentence, roles, stages, success, robot, points, front)
+
+
+def assemble(
+    graph: SceneGraph,
+    kind: str,
+    instruction: str,
+    roles: dict[str, str],
+    stages: tuple[Stage, ...],
+    success: tuple[str, ...],
+    robot: Robot,
+    points: Float[np.ndarray, "K 3"] | None = None,
+    front: Float[np.ndarray, "2"] | None = None,
+) -> Task:
+    """Place the robot and the view for a task, and check it against the scene.
+
+    Args:
+        graph: The scene.
+        kind: See `Task`, as the next ones.
+        instruction: What is to be done, in words.
+        roles: Role -> object.
+        stages: What is to be done.
+        success: When it is.
+        robot: Who does it.
+        points: Where the hand has to get to, in the world, m; None is where the objects are.
+        front: See `place_base`.
+
+    Raises:
+        RoboloopError: The scene lacks what the task names, or no place of the base reaches it.
+    """
+    objects = [graph.object(name) for name in roles.values()]
+    points = _places(objects) if points is None else points
     task = Task(
-        kind=reading.kind,
-        instruction=" ".join(sentence.split()),
+        kind=kind,
+        instruction=" ".join(instruction.split()),
         roles=roles,
         stages=stages,
         success=success,
@@ -48,6 +82,10 @@ def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
     )
     task.check(graph)
     return task
+
+
+def _places(objects: Sequence[SceneObject]) -> Float[np.ndarray, "K 3"]:
+    return np.array([o.T_world_obj[:3, 3] for o in objects])
 
 
 def joint_points(

@@ -32,14 +32,14 @@ class Stage:
     """`role` (anywhere on it) or `role.keypoint` that the hand holds from the end of this stage."""
     release: str | None = None
     """What the hand lets go of at the end of this stage."""
-    push: str | None = None
-    """`role.keypoint` on a jointed part that the closed hand pushes, without holding it."""
-    dwell: float = 0.0
-    """How long the hand stays where the sub-goal holds, s."""
     subgoal: tuple[str, ...] = ()
     """Constraints that hold at the end of the stage, before a release."""
     path: tuple[str, ...] = ()
     """Constraints that hold during the stage."""
+    push: str | None = None
+    """`role.keypoint` on a jointed part that the closed hand pushes, without holding it."""
+    dwell: float = 0.0
+    """How long the hand stays where the sub-goal holds, s."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Task:
     """What is to be done, by whom, and when it counts as done."""
 
     kind: str
-    """A key of `templates.KINDS`."""
+    """A key of `templates.KINDS`, or `program`."""
     instruction: str
     roles: dict[str, str]
     """Role -> name of an object in the scene."""

@@ -7,8 +7,6 @@ from roboloop.errors import RoboloopError
 from roboloop.scene.graph import SceneObject
 from roboloop.task.spec import Stage
 
-HAND_CLEAR = "max(z(robot.eef - object.top), norm(xy(robot.eef - object.center)) - 0.12) > 0.03"
-"""The hand is 3 cm above the object's top, or 15 cm beside its middle: it has let go."""
 UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object.bottom)"
 """The object leans by less than about 17 degrees."""
 TILTED = "z(unit(object.top - object.bottom)) < -0.4"
@@ -24,6 +22,22 @@ LEVELS = {
 }
 """For each kind that moves a joint: which way, the share of its range that is aimed at, and the one
 from which it counts as done."""
+
+
+def hand_clear(of: str) -> str:
+    """Write that the hand has let go.
+
+    Of a role: it is 3 cm above its top or 15 cm beside its middle. Of a handle (`role.keypoint`):
+    it is 6 cm away.
+    """
+    if "." in of:
+        return f"norm(robot.eef - {of}) > 0.06"
+    return f"max(z(robot.eef - {of}.top), norm(xy(robot.eef - {of}.center)) - 0.12) > 0.03"
+
+
+def handle_of(object_: SceneObject, joint: str) -> str:
+    """The keypoint by which a joint is moved."""
+    return next(k for k in (f"{joint}_handle", "handle", joint) if k in object_.keypoints)
 
 
 @dataclass(frozen=True)
@@ -72,10 +86,10 @@ def _put(keypoint: str, radius: float) -> Plan:
             ),
             path=(UPRIGHT,),
         ),
-        Stage("retreat", reference=goal, subgoal=(HAND_CLEAR,)),
+        Stage("retreat", reference=goal, subgoal=(hand_clear("object"),)),
     )
     reach = f"norm(xy(object.bottom - {goal})) < {radius:.3f}"
-    return stages, (reach, f"abs(z(object.bottom - {goal})) < 0.03", UPRIGHT, HAND_CLEAR)
+    return stages, (reach, f"abs(z(object.bottom - {goal})) < 0.03", UPRIGHT, hand_clear("object"))
 
 
 def _stand_in(width: float) -> Plan:
@@ -153,17 +167,11 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
             ),
             path=(UPRIGHT,),
         ),
-        Stage("retreat", reference="target.top", subgoal=(HAND_CLEAR,)),
+        Stage("retreat", reference="target.top", subgoal=(hand_clear("object"),)),
     )
     radius = 0.5 * min(target.size[:2])
     inside = [f"norm(xy({role}.center - target.inside)) < {radius:.3f}" for role in contents]
-    return stages, (*inside, HAND_CLEAR)
-
-
-def handle_of(obj: SceneObject, joint: str) -> str:
-    """The keypoint by which a joint is moved."""
-    names = (f"{joint}_handle", "handle", joint)
-    return next(name for name in names if name in obj.keypoints)
+    return stages, (*inside, hand_clear("object"))
 
 
 def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], Plan]:
@@ -172,7 +180,7 @@ def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], 
         than, aim, enough = LEVELS[word]
         goal, done = (f"share(target.{joint}) {than} {share}" for share in (aim, enough))
         handle = f"target.{handle_of(target, str(joint))}"
-        clear = f"norm(robot.eef - {handle}) > 0.06"
+        clear = hand_clear(handle)
         if word in ("close", "press"):
             moves = (Stage(word, reference=handle, push=handle, subgoal=(goal,)),)
         else:

@@ -10,7 +10,7 @@
 6. `objects`: family, box, joints and colours of each.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from roboloop.errors import RoboloopError
 from roboloop.scene.capture import Capture
 from roboloop.scene.families import FAMILIES, complete
 from roboloop.scene.families.sampling import closed_size
-from roboloop.scene.graph import Relation, SceneGraph, SceneObject, Support
+from roboloop.scene.graph import Camera, Relation, SceneGraph, SceneObject, Support
 from roboloop.scene.perceive.cloud import Cloud, camera_cloud
 from roboloop.scene.perceive.colors import plain_rgb
 from roboloop.scene.perceive.objects import make_object
@@ -35,16 +35,19 @@ MAX_SUPPORT = 1.0  # how far the support reaches from the objects at most, m
 HOLLOW = ("bowl", "plate", "mug", "pan", "pot", "basket", "tray", "drawer_cabinet", "microwave")
 
 
-def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
-    """Reconstruct a scene from one RGB-D view.
+@dataclass(frozen=True)
+class Seen:
+    """What a capture shows before anything has a name."""
 
-    Args:
-        capture: The view. Without a known camera pose, the world is made from the support: z up,
-            origin on it below the image's centre.
-        seed: Of the robust fits.
+    cloud: Cloud
+    """In the world."""
+    camera: Camera
+    plane: Plane
+    pieces: list[Piece]
 
-    Returns:
-        The twin: what stands on the support, in metres, with categories, joints and relations.
+
+def see(capture: Capture, seed: int = 0) -> Seen:
+    """Find the support and what stands on it; see `perceive`.
 
     Raises:
         RoboloopError: The view shows no plane that things stand on, or nothing on it.
@@ -61,6 +64,25 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
     if not pieces:
         hint = "put things on the table, inside of the image, at least 1 cm high"
         raise RoboloopError("the capture shows nothing on its support", hint)
+    return Seen(cloud, camera, plane, pieces)
+
+
+def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
+    """Reconstruct a scene from one RGB-D view.
+
+    Args:
+        capture: The view. Without a known camera pose, the world is made from the support: z up,
+            origin on it below the image's centre.
+        seed: Of the robust fits.
+
+    Returns:
+        The twin: what stands on the support, in metres, with categories, joints and relations.
+
+    Raises:
+        RoboloopError: The view shows no plane that things stand on, or nothing on it.
+    """
+    seen = see(capture, seed)
+    cloud, plane, pieces = seen.cloud, seen.plane, seen.pieces
     objects = [
         make_object(piece, capture.rgb, stream(seed, i), hiding_load(i, pieces))
         for i, piece in enumerate(pieces)
@@ -69,7 +91,7 @@ def perceive(capture: Capture, seed: int = 0) -> SceneGraph:
     return SceneGraph(
         objects=tuple(finished(obj) for obj in objects),
         support=make_support(cloud, plane, pieces, capture),
-        camera=camera,
+        camera=seen.camera,
         background=background_color(cloud, plane, pieces, capture),
         source=capture.name,
     )
