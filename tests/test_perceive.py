@@ -8,9 +8,10 @@ import pytest
 from captures import camera, capture_of, moved, scene, thing
 from roboloop import pose
 from roboloop.errors import RoboloopError
-from roboloop.scene.families import FAMILIES, complete
+from roboloop.scene.families import complete
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.scene.perceive import perceive
+from roboloop.scene.perceive.classify import HYPOTHESES
 from roboloop.scene.score import iou, object_box
 
 
@@ -18,7 +19,7 @@ def seen(graph: SceneGraph) -> dict[str, SceneObject]:
     return {obj.name: obj for obj in perceive(capture_of(graph)).objects}
 
 
-@pytest.mark.parametrize("category", FAMILIES)
+@pytest.mark.parametrize("category", HYPOTHESES)
 def test_every_family_is_recognised_and_measured(category: str) -> None:
     truth = thing(category, yaw=0.2)
     found = seen(scene(truth))

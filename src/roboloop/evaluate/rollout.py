@@ -72,16 +72,18 @@ def rollout(
             )
             chunk = policy.act({**seen, "task": tasks})
             n = min(execute_steps, chunk.shape[1], horizon_steps - done)
-            trajectory = sim.rollout(chunk[:, :n].astype(float))
+            finished = np.zeros(len(cells), bool) if policy.finished is None else policy.finished
+            n_steps = np.where(finished, 0, n)
+            trajectory = sim.rollout(chunk[:, :n].astype(float), n_steps)
             states.append(trajectory.states)
             failed |= trajectory.failed
             ctrl = chunk[:, n - 1].astype(float)
             if disturbances:
                 after = sim.states
-                for disturbance, state in zip(disturbances, after, strict=True):
-                    disturbance.apply(state)
+                for i in np.flatnonzero(~finished):
+                    disturbances[i].apply(after[i])
                 sim.set_states(after)
-            if policy.finished is not None and policy.finished.all():
+            if finished.all():
                 break
     trajectory = sim.rollout(np.repeat(ctrl[:, None], SETTLE_STEPS, 1))
     settled, failed = trajectory.states[:, -1:], failed | trajectory.failed
