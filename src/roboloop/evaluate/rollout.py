@@ -80,7 +80,7 @@ def rollout(
             ctrl = chunk[:, n - 1].astype(float)
             if disturbances:
                 after = sim.states
-                for i in np.flatnonzero(~finished):
+                for i in map(int, np.flatnonzero(~finished)):
                     disturbances[i].apply(after[i])
                 sim.set_states(after)
             if finished.all():

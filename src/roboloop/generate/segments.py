@@ -25,6 +25,8 @@ from roboloop.task.spec import Stage
 
 SKILL_RADIUS = 0.09
 """The skill begins when the hand is this close (m) to where the stage ends, for good."""
+MOVES, TOUCH_STEPS = 1e-3, 12
+"""A joint that went this far (m, rad) is being pushed; the skill begins so many steps before."""
 STRAY_NEAR, STRAY_FAR = (0.015, 0.07), (0.05, 0.25)
 """How far (m) aside of where a skill ends, and above it, the hand is led astray: half the time
 near, half far."""
@@ -61,12 +63,16 @@ def cut(cell: Cell, arm: Arm, episode: Episode, index: int) -> Segment:
     arm.update(qpos_of(cell.model, episode.sim_states[start]))
     T_world_ref = reference_frame(arm, stage.reference)
     role = stage.reference.partition(".")[0]
-    bottom = _p_eef_bottom(arm, stage)
-    address = _joint_address(cell, stage)
+    held = cell.task.held(index)
+    bottom = _p_eef_bottom(arm, held)
+    address = _joint_address(cell, stage.push or held)
     eef = episode.action_eef[start:stop].astype(float)
     far = np.linalg.norm(eef[:, :3] - eef[-1, :3], axis=1) > SKILL_RADIUS
     # what moves a joint or backs out is skill from its first step on
-    first = int(np.flatnonzero(far).max()) + 1 if far.any() and _has_transit(stage) else 0
+    first = int(np.flatnonzero(far).max()) + 1 if far.any() and _has_transit(stage, held) else 0
+    if stage.push:
+        values = qpos_of(cell.model, episode.sim_states[start : stop + 1])[:, address]
+        first = max(0, int(np.argmax(np.abs(values - values[0]) > MOVES)) - TOUCH_STEPS)
     Ts_base_eef = pose.from_parts(eef[first:, :3], pose.quat_to_matrix(eef[first:, 3:7]))
     states = episode.sim_states[start + 1 + first : stop + 1]
     return Segment(
@@ -142,7 +148,7 @@ class Transformer:
         for source in ranked:
             segment = source[index]
             try:
-                path, astray = self._path(self.cell.task.stages[index], segment, T_world_ref, qpos)
+                path, astray = self._path(index, segment, T_world_ref, qpos)
             except Unreachable as error:
                 problem = error.problem
                 continue
@@ -153,21 +159,26 @@ class Transformer:
         raise Unreachable(problem)
 
     def _path(
-        self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+        self, index: int, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
     ) -> tuple[np.ndarray, range]:
         """Return the arm's path in a stage, and which of its steps lead astray."""
         arm, cell = self.arm, self.cell
+        stage, held = cell.task.stages[index], cell.task.held(index)
         if stage.grasp:
             Ts = T_world_ref @ self._resized(segment, stage)
             return self._transit(qpos, Ts, touched=cell.frame_body(stage.grasp))
+        if stage.push:
+            closed = cell.with_hand(qpos, cell.robot.gripper_closed)
+            touched = cell.frame_body(stage.push)
+            return self._transit(closed, T_world_ref @ segment.Ts_ref_eef, touched=touched)
         if segment.p_eef_bottom is not None:
             arm.update(qpos)
-            Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment, _p_eef_bottom(arm, stage))
-            return self._transit(qpos, Ts, held=cell.frame_body(str(stage.release)))
+            Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment, _p_eef_bottom(arm, held))
+            return self._transit(qpos, Ts, held=cell.frame_body(str(held)))
         if segment.joint is not None:
-            address = _joint_address(cell, stage)
+            address = _joint_address(cell, held)
             assert address is not None
-            body = cell.frame_body(str(stage.release))
+            body = cell.frame_body(str(held))
             return arm.along_joint(qpos, address, segment.joint, body), NOWHERE
         q = qpos[cell.arm_qpos]
         way = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
@@ -239,24 +250,24 @@ def _fits(cell: Cell, source: list[Segment]) -> bool:
     return True
 
 
-def _has_transit(stage: Stage) -> bool:
-    return bool(stage.grasp) or (stage.release is not None and "." not in stage.release)
+def _has_transit(stage: Stage, held: str | None) -> bool:
+    return bool(stage.grasp) or (held is not None and "." not in held)
 
 
-def _p_eef_bottom(arm: Arm, stage: Stage) -> np.ndarray | None:
-    """Bottom of the free object that the stage carries, in the hand; None if it carries none."""
-    if stage.release is None or "." in stage.release:
+def _p_eef_bottom(arm: Arm, held: str | None) -> np.ndarray | None:
+    """Bottom of the free object that is held, in the hand; None if there is none."""
+    if held is None or "." in held:
         return None
-    site = arm.cell.model.site(arm.cell.site_name(f"{stage.release}.bottom")).id
+    site = arm.cell.model.site(arm.cell.site_name(f"{held}.bottom")).id
     T_world_eef = arm.eef(arm.data.qpos[arm.cell.arm_qpos])
     return pose.transform(pose.inverse(T_world_eef), arm.data.site_xpos[site])
 
 
-def _joint_address(cell: Cell, stage: Stage) -> int | None:
-    """Address in qpos of the joint whose handle the stage lets go of; None if there is none."""
-    if stage.release is None or "." not in stage.release:
+def _joint_address(cell: Cell, handle: str | None) -> int | None:
+    """Address in qpos of the joint that a handle moves; None if it is none."""
+    if handle is None or "." not in handle:
         return None
-    body = cell.frame_body(stage.release)
+    body = cell.frame_body(handle)
     return int(cell.model.jnt_qposadr[cell.model.body_jntadr[body]])
 
 
