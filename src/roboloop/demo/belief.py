@@ -71,6 +71,12 @@ class Belief:
         """The pose of the hand, in the world."""
         return self._hands[-1]
 
+    @property
+    def opening(self) -> float:
+        """How far the hand is open, 0 to 1."""
+        at = self.cell.gripper_qpos
+        return float(self.cell.robot.opening(self.qpos[at : at + 1])[0])
+
     def update(
         self,
         q: Float[np.ndarray, "n"],

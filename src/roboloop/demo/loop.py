@@ -118,7 +118,7 @@ class ClosedLoop:
             self._plan(warm=True)
 
     def _lost(self, held: str) -> bool:
-        opening = float(self.cell.robot.opening(self.belief.qpos[self.cell.gripper_qpos]))
+        opening = self.belief.opening
         if opening < max(EMPTY, 0.5 * self._grip):
             return True
         if "." in held:
@@ -219,7 +219,7 @@ class ClosedLoop:
         return not self.finished
 
     def _grasped(self, what: str) -> bool:
-        opening = float(self.cell.robot.opening(self.belief.qpos[self.cell.gripper_qpos]))
+        opening = self.belief.opening
         if opening < EMPTY:
             self.planner.blame(self._index)
             self._go_to(self._index, "the grasp missed")

@@ -23,7 +23,7 @@ ANY_PX = 64
 class Rollout:
     """What a policy did in one cell."""
 
-    states: Float[np.ndarray, "T+1 nstate"]
+    states: Float[np.ndarray, "T nstate"]
     """Full simulator states at the control rate, before the arm was stopped."""
     reason: str
     """Why it failed; empty for a success."""

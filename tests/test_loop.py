@@ -1,0 +1,210 @@
+"""The closed loop: belief, tracker, disturbances, and every task kind in physics."""
+
+import numpy as np
+import pytest
+
+from roboloop.cell import Cell, build_cell
+from roboloop.demo.belief import Belief, Tracking
+from roboloop.demo.execute import rngs_for
+from roboloop.demo.loop import ClosedLoop
+from roboloop.demo.planner import Planner
+from roboloop.errors import RoboloopError
+from roboloop.evaluate.closed_loop import disturb, plan
+from roboloop.evaluate.disturb import kinds_of
+from roboloop.evaluate.tracker import Tracker, TrackerConfig
+from roboloop.policy.planner_policy import PlannerPolicy
+from roboloop.robot import ROBOTS
+from roboloop.scene.presets import PRESETS, preset_scene
+from roboloop.scene.settle import settle
+from roboloop.task.make import make_task
+from roboloop.task.templates import KINDS
+
+QUICK = ("drawers_open", "microwave_open", "button")
+SLOW = [name for name in PRESETS if name not in QUICK]
+EXACT = TrackerConfig()
+
+
+def cell_of(preset: str) -> Cell:
+    twin = settle(preset_scene(preset))
+    return build_cell(twin, make_task(twin, PRESETS[preset].sentence, ROBOTS["panda"]))
+
+
+@pytest.fixture(scope="module")
+def blocks() -> Cell:
+    return cell_of("blocks")
+
+
+def run(cell: Cell, kind="none", tracker=EXACT, seed: int = 0):
+    disturbances = disturb([cell], kind, seed, [0])
+    (end,), (loop,) = plan([cell], rngs_for(seed, 9, [0]), tracker, seed, [0], 0.0, disturbances)
+    return end, loop, disturbances
+
+
+def test_presets_have_every_task_kind():
+    kinds = {
+        make_task(preset_scene(name), preset.sentence, ROBOTS["panda"]).kind
+        for name, preset in PRESETS.items()
+    }
+    assert kinds >= KINDS.keys() - {"turn_off"}
+
+
+@pytest.mark.parametrize(
+    "preset", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
+def test_every_preset_is_done_in_closed_loop(preset):
+    end, loop, _ = run(cell_of(preset))
+    assert end.reason == "", [str(event) for event in loop.log]
+    assert loop.finished and not loop.problem
+
+
+@pytest.mark.parametrize(
+    "kind", ["pull", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("object", "goal"))]
+)
+def test_what_is_disturbed_is_done_all_the_same(blocks, kind):
+    end, loop, (disturbance,) = run(blocks, kind)
+    assert disturbance.happened and end.reason == ""
+    said = " ".join(event.what for event in loop.log)
+    assert ("left the hand: back to `grasp`" if kind == "pull" else "planned again") in said
+
+
+def test_a_noisy_late_tracker_that_looks_away_will_do(blocks):
+    end, loop, _ = run(blocks, tracker=TrackerConfig(5.0, 100.0, occlusion=0.1))
+    assert end.reason == "", [str(event) for event in loop.log]
+
+
+def test_the_same_seed_gives_the_same_states(blocks):
+    noisy = TrackerConfig(5.0, 100.0, 0.1)
+    first, again = (run(blocks, "object", noisy)[0].states for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_a_loop_that_cannot_says_why_and_stays(blocks):
+    cell = cell_of("button")
+    loop = ClosedLoop(cell, np.random.default_rng(0), Tracking())
+    loop.planner.plan = lambda *_: (_ for _ in ()).throw(_unreachable())  # type: ignore
+    home = np.array(cell.robot.home)
+    for _ in range(60):
+        ctrl = loop.act(home, cell.robot.gripper_open, cell.home_qpos[cell.object_qpos])
+        np.testing.assert_allclose(ctrl[:-1], home)
+    assert loop.finished and loop.problem == "too far"
+
+
+def _unreachable() -> RoboloopError:
+    from roboloop.demo.goals import Unreachable
+
+    return Unreachable("too far")
+
+
+# --- belief and tracker
+
+
+def beliefs(cell: Cell, noise_mm: float, n: int, delay_ms: float = 0.0):
+    """A belief after n looks, and the truth."""
+    config = TrackerConfig(noise_mm, delay_ms)
+    belief = Belief(cell, config)
+    tracker = Tracker(cell, config, np.random.default_rng(1))
+    for _ in range(n):
+        look(belief, tracker, cell.home_qpos)
+    return belief, tracker
+
+
+def look(belief: Belief, tracker: Tracker, qpos: np.ndarray) -> None:
+    cell = belief.cell
+    belief.update(qpos[cell.arm_qpos], qpos[cell.gripper_qpos], tracker.see(qpos))
+
+
+def test_an_exact_tracker_is_believed(blocks):
+    belief, _ = beliefs(blocks, 0.0, 1)
+    np.testing.assert_allclose(belief.qpos, blocks.home_qpos, atol=1e-12)
+
+
+def test_averaging_makes_noise_smaller(blocks):
+    address = blocks.free_address("object")
+    off = []
+    for n in (1, 12):
+        belief, tracker = beliefs(blocks, 5.0, n)
+        errors = []
+        for _ in range(60):
+            look(belief, tracker, blocks.home_qpos)
+            errors.append((belief.qpos - blocks.home_qpos)[address : address + 3])
+        off.append(np.sqrt(np.mean(np.square(errors[-30:]))))
+    assert max(off) < 0.003
+
+
+def test_what_was_moved_is_seen_there_soon(blocks):
+    belief, tracker = beliefs(blocks, 5.0, 20)
+    address = blocks.free_address("object")
+    moved = blocks.home_qpos.copy()
+    moved[address] += 0.06
+    for _ in range(8):
+        look(belief, tracker, moved)
+    assert abs(belief.qpos[address] - moved[address]) < 0.006
+
+
+def test_what_is_held_goes_with_the_hand_before_the_tracker_says_so(blocks):
+    belief, tracker = beliefs(blocks, 0.0, 5, delay_ms=100.0)
+    body, address = blocks.frame_body("object"), blocks.free_address("object")
+    arm = Planner(blocks, np.random.default_rng(0)).arm
+    belief.hold(body)
+    qpos = blocks.home_qpos
+    for _ in range(10):
+        q = qpos[blocks.arm_qpos].copy()
+        q[0] += 0.05
+        qpos = arm.moved(qpos, q, body)
+        look(belief, tracker, qpos)
+        np.testing.assert_allclose(belief.qpos[address : address + 3], qpos[address : address + 3],
+                                   atol=1e-9)  # fmt: skip
+        assert belief.slip < 1e-9
+
+
+def test_what_left_the_hand_slips(blocks):
+    belief, tracker = beliefs(blocks, 0.0, 5)
+    belief.hold(blocks.frame_body("object"))
+    qpos = blocks.home_qpos.copy()
+    qpos[blocks.arm_qpos[0]] += 0.3  # the hand goes, the block stays
+    look(belief, tracker, qpos)
+    assert belief.slip > 0.05
+
+
+def test_a_tracker_is_late_and_looks_away(blocks):
+    tracker = Tracker(blocks, TrackerConfig(0.0, 100.0, 0.2), np.random.default_rng(0))
+    qpos, seen = blocks.home_qpos.copy(), []
+    for t in range(2000):
+        qpos[blocks.free_address("object")] = t
+        seen.append(tracker.see(qpos)[0])
+    seen = np.array(seen)
+    late = np.arange(2000) - seen
+    assert set(late[2:][np.isfinite(late[2:])]) == {2.0}
+    assert 0.1 < np.isnan(seen).mean() < 0.3
+
+
+def test_a_policy_for_other_cells_is_refused(blocks):
+    policy = PlannerPolicy([blocks], rngs_for(0, 9, [0]), Tracking())
+    with pytest.raises(RoboloopError, match="has 1 cells, not 2"):
+        policy.reset(2)
+
+
+def test_kinds_of_disturbance_fit_the_task(blocks):
+    assert kinds_of(blocks) == ["object", "pull", "goal"]
+    assert kinds_of(cell_of("button")) == ["object", "pull"]
+
+
+def test_a_pushing_hand_touches_what_it_pushes_and_nothing_else():
+    from roboloop.demo.push import TOUCH, contacts
+
+    cell = cell_of("drawers_open")
+    arm = Planner(cell, np.random.default_rng(0)).arm
+    closed = cell.with_hand(cell.home_qpos, cell.robot.gripper_closed)
+    arm.update(closed)
+    stage = cell.task.stages[0]
+    p = arm.data.site_xpos[cell.model.site(cell.site_name(str(stage.push))).id]
+    body = cell.frame_body(str(stage.push))
+    inwards = -arm.data.xmat[body].reshape(3, 3)[:, 0]
+    way = next(contacts(arm, closed, body, p.copy(), inwards))
+    assert (way[1] - way[0])[:3, 3] @ inwards > 0.02
+    ik, good = arm.reach(way[1:], np.array(cell.robot.home))
+    assert good.all()
+    (to_all,), (to_others,) = (
+        list(arm.distances(closed, ik.q, touched)) for touched in (None, body)
+    )
+    assert to_all < TOUCH + 1e-3 < to_others
