@@ -1,6 +1,6 @@
-"""Ten keypoint problems: our solver beside the published planner's recorded figures.
+"""Ten keypoint problems beside the published planner's recorded figures; the closed loop in physics.
 
-    python -m benchmarks.planner [--seeds 10] [--json]
+    python -m benchmarks.planner [--seeds 10] [--starts 5] [--robot panda] [--workers 2] [--json]
 
 CPU seconds of one core. The published planner's figures (`published.json`: medians of three seeds)
 were measured on this kind of machine from its released code at its default settings. Exits with 1
@@ -18,11 +18,15 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from closed_loop import CONDITIONS  # noqa: E402
+from closed_loop import measure as measure_loop  # noqa: E402
 from problems import Problem, load  # noqa: E402
 from score import Scorer  # noqa: E402
 
 from roboloop.demo.reach import Weights  # noqa: E402
 from roboloop.demo.solve import Solver  # noqa: E402
+from roboloop.robot import ROBOTS  # noqa: E402
+from roboloop.scene.presets import PRESETS  # noqa: E402
 
 PATH = Weights(collision=0.5, margin=0.20, position=4.0, rotation=4.0, waypoint=1.0, stepwise=True)
 GOALS = {
@@ -94,12 +98,8 @@ def measure(problem: Problem, n_seeds: int, published: dict) -> dict:
     return row
 
 
-def main() -> None:
-    """Measure, print, and say what is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--json", action="store_true", help="one JSON line last")
-    options = parser.parse_args()
+def solve_problems(n_seeds: int) -> dict[str, dict]:
+    """Measure and print the ten problems."""
     published = json.loads((HERE / "published.json").read_text())
     problems = load()
     solve(problems[-1], Scorer(problems[-1]), 0)  # loads or compiles the code
@@ -108,7 +108,7 @@ def main() -> None:
     rows = {}
     for problem in problems:
         p = published[problem.name]
-        row = rows[problem.name] = measure(problem, options.seeds, p)
+        row = rows[problem.name] = measure(problem, n_seeds, p)
         theirs = (p["subgoal_cold_s"], p["path_cold_s"], p["subgoal_warm_s"] + p["path_warm_s"])
         ours = (row["subgoal_cold_s"], row["path_cold_s"], row["warm_s"])
         times = "".join(f"{1e3 * t:7.0f}" for t in (*ours, *theirs))
@@ -118,10 +118,33 @@ def main() -> None:
             + (f"missed: {', '.join(row['missed'])}" if row["missed"] else ""),
             flush=True,
         )
-    missed = sum(map(len, (row["missed"] for row in rows.values())))
-    print(f"{missed} of {len(rows) * len(GOALS)} goals missed")
+    return rows
+
+
+def main() -> None:
+    """Measure, print, and say what is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--starts", type=int, default=5, help="of each task in closed loop")
+    parser.add_argument("--robot", choices=list(ROBOTS), default="panda")
+    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", action="store_true", help="one JSON line last")
+    options = parser.parse_args()
+    rows = solve_problems(options.seeds) if options.seeds else {}
+    loop = (
+        measure_loop(
+            options.starts, options.presets, options.robot, options.conditions, options.workers
+        )
+        if options.starts
+        else {}
+    )
+    missed = sum(len(row["missed"]) for row in rows.values())
+    missed += sum(row["missed"] for row in loop.values())
+    print(f"{missed} of {len(rows) * len(GOALS) + len(loop)} goals missed")
     if options.json:
-        print(json.dumps({"goals": GOALS, "problems": rows}))
+        print(json.dumps({"goals": GOALS, "problems": rows, "closed_loop": loop}))
     sys.exit(missed > 0)
 
 

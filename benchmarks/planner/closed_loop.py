@@ -1,6 +1,5 @@
 """The planner in closed loop in physics: every preset, undisturbed, disturbed, with a tracker."""
 
-import sys
 from collections import Counter
 from functools import partial
 
@@ -81,10 +80,3 @@ def measure(n: int, presets: list[str], robot: str, conditions: list[str], worke
                 flush=True,
             )
     return rows
-
-
-if __name__ == "__main__":
-    n, names = int(sys.argv[1]), sys.argv[2].split(",") if len(sys.argv) > 2 else list(PRESETS)
-    robot = sys.argv[4] if len(sys.argv) > 4 else "panda"
-    which = [c for c in CONDITIONS if len(sys.argv) <= 3 or c.startswith(sys.argv[3])]
-    measure(n, names, robot, which, 2)
