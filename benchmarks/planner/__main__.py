@@ -1,4 +1,4 @@
-"""Ten keypoint problems beside the published planner's recorded figures; the closed loop in physics.
+"""Ten problems beside the published planner's recorded figures; the closed loop in physics.
 
     python -m benchmarks.planner [--seeds 10] [--starts 5] [--robot panda] [--workers 2] [--json]
 
