@@ -5,6 +5,7 @@ before has been executed, from where things really are; and planned again, warm,
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice, product
 from typing import Protocol, runtime_checkable
 
@@ -39,6 +40,8 @@ AWAY = 0.06
 """Retreats that fail are tried with an end so much farther from the base, m."""
 SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
 """What counts at the end of a stage, besides its constraints."""
+TURNED, IN_PLACE = 0.5, 0.08
+"""What is turned by more (rad), or moved by less (m), is not lifted first."""
 PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
 MAX_CHAINS = 12
@@ -290,10 +293,16 @@ class Planner:
             after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
             yield lambda: self.arm.carry(qpos, after, body, allowed, search)
             return
-        yield lambda: self.arm.carry(qpos, end[None], body, allowed, search)
         named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
-        for name in sorted(named & reach.held.keys()):
-            yield lambda name=name: self.arm.turn(qpos, end, body, reach.held[name])
+        turns = [
+            partial(self.arm.turn, qpos, end, body, reach.held[name])
+            for name in sorted(named & reach.held.keys())
+        ]
+        carry = partial(self.arm.carry, qpos, end[None], body, allowed, search)
+        start = self.arm.eef(qpos[self.cell.arm_qpos])
+        turn = np.linalg.norm(pose.matrix_to_rotvec(start[:3, :3].T @ end[:3, :3]))
+        in_place = turn > TURNED or np.linalg.norm(end[:3, 3] - start[:3, 3]) < IN_PLACE
+        yield from ((*turns, carry) if in_place else (carry, *turns))
 
     def _check_path(
         self, constraints: list[Constraint], reach: Reach, q: np.ndarray, path: np.ndarray
