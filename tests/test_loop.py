@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_states():
     np.testing.assert_array_equal(first, again)
 
 
-def test_a_loop_that_cannot_says_why_and_stays(blocks):
+def test_a_loop_that_cannot_says_why_and_stays():
     cell = cell_of("button")
     loop = ClosedLoop(cell, np.random.default_rng(0), Tracking())
     loop.planner.plan = lambda *_: (_ for _ in ()).throw(_unreachable())  # type: ignore

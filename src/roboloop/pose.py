@@ -116,3 +116,16 @@ def look_at(
     x = np.cross(z, up)
     x = x / np.linalg.norm(x)
     return from_parts(np.asarray(p_eye, float), np.stack([x, np.cross(z, x), z], -1))
+
+
+def moved_by(T: Float[Array, "4 4"], way: Float[Array, "3"]) -> Float[Array, "4 4"]:
+    """The same pose, elsewhere by `way` (m)."""
+    return from_parts(T[:3, 3] + way, T[:3, :3])
+
+
+def turned(T: Float[Array, "4 4"], Ts: Float[Array, "*B 4 4"], share: float) -> Array:
+    """The positions of poses, and of their turns from `T` a share; (*B, 4, 4)."""
+    result = Ts.copy()
+    turn = matrix_to_rotvec(T[:3, :3].T @ Ts[..., :3, :3])
+    result[..., :3, :3] = T[:3, :3] @ rotvec_to_matrix(share * turn)
+    return result

@@ -327,7 +327,7 @@ class Arm:
 
         An arm that turns the hand freely goes all the way, or has to say later that it cannot.
         """
-        ends = [moved_by(T_start, share * way) for share in SHORTER]
+        ends = [pose.moved_by(T_start, share * way) for share in SHORTER]
         if self.cell.robot.turns_freely:
             return ends[0]
         ik, good = self.reach(np.stack(ends), q)
@@ -340,6 +340,7 @@ class Arm:
         T_end: Float[np.ndarray, "4 4"],
         held: int,
         pivot: Float[np.ndarray, "3"],
+        allowed: Allowed | None = None,
     ) -> Float[np.ndarray, "T n"]:
         """Move straight to a pose of the hand, a point of the hand's frame going on a line.
 
@@ -353,8 +354,8 @@ class Arm:
         path = self.follow(Ts @ pose.inverse(T_eef_pivot), q)
         self.update(qpos)
         T_held_eef = pose.inverse(self.body_pose(held)) @ start
-        if not all(self.clear(qpos, path, None, held, T_held_eef)):
-            raise Unreachable("something is in the way")
+        if not all(self._freedom(qpos, None, held, T_held_eef, allowed)(path)):
+            raise Unreachable(IN_THE_WAY)
         return path
 
     def along_joint(
@@ -382,7 +383,7 @@ class Arm:
         problem = ""
         for share in TURNS_ALONG:
             try:
-                return self.follow(turned(T_eef, Ts, share), q)
+                return self.follow(pose.turned(T_eef, Ts, share), q)
             except Unreachable as error:
                 problem = error.problem
         raise Unreachable(problem)
@@ -392,21 +393,6 @@ class Arm:
     ) -> Float[np.ndarray, "S n"]:
         """Solve a path of the hand; see `motion.follow`."""
         return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
-
-
-def turned(
-    T: Float[np.ndarray, "4 4"], Ts: Float[np.ndarray, "*B 4 4"], share: float
-) -> Float[np.ndarray, "*B 4 4"]:
-    """The positions of poses, and of their turns from `T` a share."""
-    result = Ts.copy()
-    turn = pose.matrix_to_rotvec(T[:3, :3].T @ Ts[..., :3, :3])
-    result[..., :3, :3] = T[:3, :3] @ pose.rotvec_to_matrix(share * turn)
-    return result
-
-
-def moved_by(T: Float[np.ndarray, "4 4"], way: Float[np.ndarray, "3"]) -> Float[np.ndarray, "4 4"]:
-    """The same pose, elsewhere by `way` (m)."""
-    return pose.from_parts(T[:3, 3] + way, T[:3, :3])
 
 
 def set_free(

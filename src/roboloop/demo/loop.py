@@ -15,7 +15,6 @@ from jaxtyping import Float
 from roboloop.cell import Cell
 from roboloop.demo.belief import Belief, Tracking
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import Motion
 from roboloop.demo.planner import Planner
 from roboloop.task.constraints import Constraint, Values, parse
 
@@ -76,6 +75,8 @@ class ClosedLoop:
         self._rows: deque[np.ndarray] = deque()
         self._started = False
         self._ctrl = np.append(cell.home_qpos[cell.arm_qpos], cell.robot.gripper_open)
+        self._values = Values({}, {})
+        """Of the belief in this control step."""
         self._anchor: dict[str, np.ndarray] = {}
         self._broken_steps = 0
         self._grip = 0.0
@@ -91,6 +92,8 @@ class ClosedLoop:
         if not self.belief.n_seen:
             self._ctrl[:-1] = q
         self.belief.update(q, gripper, tracked)
+        self.planner.arm.update(self.belief.qpos)
+        self._values = self.planner.arm.values()
         if not self.finished and self.belief.n_seen > self._look_steps:
             self._watch()
             self._go_on()
@@ -122,13 +125,13 @@ class ClosedLoop:
         if opening < max(EMPTY, 0.5 * self._grip):
             return True
         if "." in held:
-            p = self._values().points[held]
+            p = self._values.points[held]
             return bool(np.linalg.norm(p - self.belief.hand[:3, 3]) > BEHIND)
         return self.belief.slip > SLIPPED
 
     def _path_broken(self) -> bool:
         stage = self.cell.task.stages[self._index]
-        broken = any(_off(parse(text), self._values()) > 1 for text in stage.path)
+        broken = any(_off(parse(text), self._values) > 1 for text in stage.path)
         self._broken_steps = self._broken_steps + 1 if broken else 0
         return self._broken_steps > BROKEN_STEPS
 
@@ -145,7 +148,7 @@ class ClosedLoop:
     def _anchor_points(self) -> dict[str, np.ndarray]:
         """The points that the running stage's plan rests on."""
         stage, held = self.cell.task.stages[self._index], self.cell.task.held(self._index)
-        points = self._values().points
+        points = self._values.points
         if stage.grasp:
             role = stage.grasp.partition(".")[0]
             named = {stage.grasp} if "." in stage.grasp else set(points)
@@ -235,7 +238,7 @@ class ClosedLoop:
         if self._index < len(self.cell.task.stages):
             return
         self._index -= 1
-        values = self._values()
+        values = self._values
         left = next((c for c in self.cell.success if _off(c, values) > 1), None)
         if left is None:
             self._say("done")
@@ -245,7 +248,7 @@ class ClosedLoop:
 
     def _missed_by(self) -> str:
         """The constraint of the sub-goal that fails most, in words; empty if all hold."""
-        stage, values = self.cell.task.stages[self._index], self._values()
+        stage, values = self.cell.task.stages[self._index], self._values
         off = [(_off(c, values), c) for c in map(parse, stage.subgoal)]
         worst, constraint = max(off, key=lambda each: each[0], default=(0.0, None))
         return f"that {constraint.sentence} fails" if constraint and worst > 3 else ""
@@ -265,7 +268,9 @@ class ClosedLoop:
             if self._tries >= (2 if self.cell.task.held(self._index) else MAX_TRIES):
                 self._stuck(error.problem)
             return
-        self._start(motion)
+        self._rows = deque(motion.ctrl)
+        self._anchor = self._anchor_points()
+        self._started = True
 
     def _stuck(self, problem: str) -> None:
         if self.cell.task.held(self._index):
@@ -278,11 +283,6 @@ class ClosedLoop:
         self._say(f"gave up: {problem}")
         self._rows.clear()
 
-    def _start(self, motion: Motion) -> None:
-        self._rows = deque(motion.ctrl)
-        self._anchor = self._anchor_points()
-        self._started = True
-
     # --- the state
 
     def _plan_qpos(self) -> Float[np.ndarray, "nq"]:
@@ -292,10 +292,6 @@ class ClosedLoop:
         if np.abs(target - now[self.cell.arm_qpos]).max() > FAR:
             return now.copy()
         return self.planner.arm.moved(now, target, self.belief.held)
-
-    def _values(self) -> Values:
-        self.planner.arm.update(self.belief.qpos)
-        return self.planner.arm.values()
 
     def _named(self, reference: str) -> str:
         role, dot, keypoint = reference.partition(".")

@@ -10,12 +10,12 @@ from itertools import islice, product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from mujoco import mjtJoint
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.arm import TURNS_ALONG, Allowed, Arm, moved_by, set_free, turned
+from roboloop.demo.arm import TURNS_ALONG, Allowed, Arm, set_free
 from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.demo.push import contacts
@@ -201,7 +201,7 @@ class Planner:
         if "." in held:
             address, value = self._joint_goal(stage)
             T_end = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
-            Ts = np.stack([turned(self.arm.eef(q), T_end, share) for share in TURNS_ALONG])
+            Ts = np.stack([pose.turned(self.arm.eef(q), T_end, share) for share in TURNS_ALONG])
             ik, good = self.arm.reach(Ts, np.array(self.cell.robot.home))
             state[address] = value
             for there in ik.q[good]:
@@ -257,18 +257,12 @@ class Planner:
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
         last = self._last.get(index) if warm else None
         reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
-        constraints = [parse(text) for text in stage.path]
-
-        def allowed(rows: np.ndarray) -> np.ndarray:
-            off = [off for _, off in self._violations(constraints, reach, q, rows)]
-            return np.all([np.ones(len(rows), bool), *(each == 0 for each in off)], axis=0)
-
+        allowed = partial(self._keeps, [parse(text) for text in stage.path], reach, q)
         problem = ""
         for there in islice(answers, 1 if warm else MAX_ENDS):
             for way in self._ways(stage, reach, qpos, there, body, allowed, not warm):
                 try:
                     path = way()
-                    self._check_path(constraints, reach, q, path)
                 except Unreachable as error:
                     problem = error.problem
                     continue
@@ -295,7 +289,7 @@ class Planner:
             return
         named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
         turns = [
-            partial(self.arm.turn, qpos, end, body, reach.held[name])
+            partial(self.arm.turn, qpos, end, body, reach.held[name], allowed)
             for name in sorted(named & reach.held.keys())
         ]
         carry = partial(self.arm.carry, qpos, end[None], body, allowed, search)
@@ -304,29 +298,17 @@ class Planner:
         in_place = turn > TURNED or np.linalg.norm(end[:3, 3] - start[:3, 3]) < IN_PLACE
         yield from ((*turns, carry) if in_place else (carry, *turns))
 
-    def _check_path(
+    def _keeps(
         self, constraints: list[Constraint], reach: Reach, q: np.ndarray, path: np.ndarray
-    ) -> None:
-        """Check path constraints along a path; it may end what was violated at its start.
-
-        Raises:
-            Unreachable: One fails; says which, and by how much.
-        """
-        for c, off in self._violations(constraints, reach, q, path):
-            if off.max() > 0:
-                raise Unreachable(f"on the way, that {c.sentence} fails by {off.max():.3g}")
-
-    def _violations(
-        self, constraints: list[Constraint], reach: Reach, q: np.ndarray, path: np.ndarray
-    ) -> Iterator[tuple[Constraint, np.ndarray]]:
-        """By how much constraints fail at arm positions; zero where no more than at `q`."""
+    ) -> Bool[np.ndarray, "T"]:
+        """Where path constraints hold; one that is violated at `q` may stay so, but no worse."""
         rows = np.concatenate([q[None], path])
         Ts = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, rows)
-        values = reach.values_at(Ts)
+        values, kept = reach.values_at(Ts), np.ones(len(path), bool)
         for c in constraints:
             start, *off = np.broadcast_to(c.violation(values), len(rows))
-            off = np.array(off)
-            yield c, np.where(off > max(c.tolerance, start), off, 0.0)
+            kept &= np.array(off) <= max(c.tolerance, start)
+        return kept
 
     def _push(self, stage: Stage, what: str, qpos: np.ndarray) -> np.ndarray:
         """Path of the closed hand that moves a joint to the stage's sub-goal."""
@@ -366,7 +348,7 @@ class Planner:
         ways = (0.0, AWAY), RETREAT_MARGINS, BACKS, UPS
         for out, margin, back, up in product(*ways):
             T_back = start @ _along_approach(-back)
-            T_end = moved_by(T_back, out * away + np.array([0, 0, up]))
+            T_end = pose.moved_by(T_back, out * away + np.array([0, 0, up]))
             there = Values({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
             if all(c.violation(there) <= -margin for c in constraints):
                 ends.append((T_back, T_end))

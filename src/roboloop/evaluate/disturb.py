@@ -14,7 +14,6 @@ from roboloop.sim import place, qpos_of
 Kind = Literal["none", "object", "pull", "goal", "all"]
 """What is disturbed: the object before it is grasped, the object in the hand, the goal during the
 transport; `all` is one of those that the task has, in turn."""
-KINDS = ("object", "pull", "goal")
 NEAR, LIFTED = 0.15, 0.03
 """The hand is close to the object; the object is in the air, m."""
 SHIFT = (0.04, 0.09)

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
+import mujoco
 import numpy as np
 from jaxtyping import Float
 
@@ -66,4 +67,4 @@ class Tracker:
     def _joint_noise(self, address: int, sigma: float) -> float:
         """Of a slide in m; of a hinge, such that something 20 cm away is off by `sigma`."""
         kind = self.cell.model.jnt_type[self.cell.joint_at(address)]
-        return sigma if kind == 2 else sigma / 0.2
+        return sigma if kind == mujoco.mjtJoint.mjJNT_SLIDE else sigma / 0.2

@@ -10,7 +10,7 @@ What may be written: `language.py`; how it is evaluated: `expression.py`.
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -68,6 +68,7 @@ class Constraint:
         return self.program.names()
 
 
+@lru_cache(4096)  # the closed loop asks for the same few twenty times a second
 def parse(text: str) -> Constraint:
     """Parse one constraint.
 
