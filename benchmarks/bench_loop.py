@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from roboloop.cell import Cell, load_cells
-from roboloop.demo.arm import Arm
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.demo.planner import Planner
+from roboloop.demo.ways.arm import Arm
 from roboloop.evaluate.rollout import rollout
 from roboloop.generate.segments import Transformer, cut, rank
 from roboloop.policy.base import Policy

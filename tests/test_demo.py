@@ -8,14 +8,14 @@ import pytest
 
 from roboloop import pose
 from roboloop.cell import Cell, build_cell
-from roboloop.demo.arm import Arm
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.grasp import antipodal_grasps
-from roboloop.demo.motion import MAX_JOINT_STEP, slowed, smooth
 from roboloop.demo.planner import SUBGOAL, Planner
-from roboloop.demo.reach import reach_of
-from roboloop.demo.solve import Solver
+from roboloop.demo.solver.reach import reach_of
+from roboloop.demo.solver.solve import Solver
+from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.motion import MAX_JOINT_STEP, slowed, smooth
 from roboloop.generate.segments import Transformer, cut, rank
 from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec

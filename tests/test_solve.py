@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from roboloop import pose
-from roboloop.demo.minimise import minimise
-from roboloop.demo.reach import KINDS, Reach, Shapes, Weights
-from roboloop.demo.solve import N_SAMPLES, Solver, why_not
-from roboloop.demo.terms import evaluate, n_constraints
+from roboloop.demo.solver.minimise import minimise
+from roboloop.demo.solver.reach import KINDS, Reach, Shapes, Weights
+from roboloop.demo.solver.solve import N_SAMPLES, Solver, why_not
+from roboloop.demo.solver.terms import evaluate, n_constraints
 from roboloop.errors import RoboloopError
 from roboloop.robot import ROBOTS, robot_chain
 from roboloop.task.constraints import parse

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from roboloop import pose
 from roboloop.cell import Cell, build_cell
-from roboloop.demo.arm import Arm
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import MAX_JOINT_STEP
-from roboloop.demo.transit import STEP, transit
+from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.motion import MAX_JOINT_STEP
+from roboloop.demo.ways.transit import STEP, transit
 from roboloop.robot import ROBOTS, forward_kinematics, robot_chain
 from roboloop.scene.families import complete
 from roboloop.scene.graph import SceneObject

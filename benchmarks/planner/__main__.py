@@ -23,8 +23,8 @@ from closed_loop import measure as measure_loop  # noqa: E402
 from problems import Problem, load  # noqa: E402
 from score import Scorer  # noqa: E402
 
-from roboloop.demo.reach import Weights  # noqa: E402
-from roboloop.demo.solve import Solver  # noqa: E402
+from roboloop.demo.solver.reach import Weights  # noqa: E402
+from roboloop.demo.solver.solve import Solver  # noqa: E402
 from roboloop.robot import ROBOTS  # noqa: E402
 from roboloop.scene.presets import PRESETS  # noqa: E402
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from roboloop import pose
-from roboloop.demo.reach import KINDS, Reach, Shapes, spread
+from roboloop.demo.solver.reach import KINDS, Reach, Shapes, spread
 from roboloop.kinematics import Chain, rodrigues_terms
 from roboloop.task.constraints import Constraint
 from roboloop.task.expression import Values

@@ -10,7 +10,12 @@ from typing import Any
 
 from numba import njit
 
-MODULES = ("task/tape.py", "demo/geometry.py", "demo/terms.py", "demo/minimise.py")
+MODULES = (
+    "task/tape.py",
+    "demo/solver/geometry.py",
+    "demo/solver/terms.py",
+    "demo/solver/minimise.py",
+)
 """Where compiled functions are. One of them holds a copy of those that it calls, so that a cached
 one is good only while all these files are as they were: numba looks at its own file alone."""
 _OPTIONS: Any = {"cache": True, "error_model": "numpy"}

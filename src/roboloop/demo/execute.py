@@ -11,8 +11,8 @@ from roboloop.cell import Cell
 from roboloop.data.episode import Episode
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.judge import judge
-from roboloop.demo.motion import Motion
 from roboloop.demo.planner import Expert
+from roboloop.demo.ways.motion import Motion
 from roboloop.robot import forward_kinematics
 from roboloop.sim import Simulation, qpos_of
 from roboloop.task.spec import Stage

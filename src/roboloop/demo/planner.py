@@ -15,13 +15,13 @@ from mujoco import mjtJoint
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.arm import TURNS_ALONG, Allowed, Arm, set_free
 from roboloop.demo.goals import Unreachable, solve_joint
-from roboloop.demo.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.demo.push import contacts
 from roboloop.demo.rank import ranked_grasps
-from roboloop.demo.reach import Reach, Weights, reach_of
-from roboloop.demo.solve import Solver, why_not
+from roboloop.demo.solver.reach import Reach, Weights, reach_of
+from roboloop.demo.solver.solve import Solver, why_not
+from roboloop.demo.ways.arm import TURNS_ALONG, Allowed, Arm, set_free
+from roboloop.demo.ways.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.robot import forward_kinematics
 from roboloop.sim import CONTROL_DT
 from roboloop.task.constraints import Constraint, Values, parse

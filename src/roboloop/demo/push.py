@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
-from roboloop.demo.arm import CLEAR, Arm
+from roboloop.demo.ways.arm import CLEAR, Arm
 
 STANDOFF, STEP = 0.10, 0.002
 """Where the hand's way to the contact begins, and how finely the contact is looked for, m."""

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
-from roboloop.demo.arm import Arm
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.grasp import antipodal_grasps
+from roboloop.demo.ways.arm import Arm
 
 MAX_GRASPS = 100
 LIKE_M, LIKE_RAD = 0.015, 0.35

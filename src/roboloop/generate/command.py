@@ -12,9 +12,9 @@ from roboloop.data.reader import iter_episodes
 from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
-from roboloop.demo.arm import Arm
 from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
 from roboloop.demo.execute import attempt, rngs_for
+from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
 from roboloop.generate.segments import Segment, Transformer, cut, rank
 from roboloop.interval import percent

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.data.episode import Episode
-from roboloop.demo.arm import CARRY_LIFT, Arm
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import LINEAR_SPEED, Motion
+from roboloop.demo.ways.arm import CARRY_LIFT, Arm
+from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.scene.families import FAMILIES
 from roboloop.sim import CONTROL_DT, qpos_of
 from roboloop.task.spec import Stage

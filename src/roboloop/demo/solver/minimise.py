@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from roboloop.compiled import entry, inner
-from roboloop.demo.terms import Terms, evaluate, n_constraints
+from roboloop.demo.solver.terms import Terms, evaluate, n_constraints
 
 PENALTY = (1e2, 1e6)
 """First and last weight of the squared violation, where the cost has 1."""

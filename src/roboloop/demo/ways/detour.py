@@ -10,8 +10,8 @@ from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import POSITION_TOLERANCE, follow, met, paced, timed
-from roboloop.demo.transit import Free, transit
+from roboloop.demo.ways.motion import POSITION_TOLERANCE, follow, met, paced, timed
+from roboloop.demo.ways.transit import Free, transit
 from roboloop.kinematics import Weights
 from roboloop.robot import Robot, inverse_kinematics, robot_chain
 

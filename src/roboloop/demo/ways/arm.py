@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.collision import Collisions
-from roboloop.demo.detour import LIFTS, over, through_joints
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.motion import POSITION_TOLERANCE, end_of, follow, met, n_restarts, timed
-from roboloop.demo.transit import Free
+from roboloop.demo.ways.collision import Collisions
+from roboloop.demo.ways.detour import LIFTS, over, through_joints
+from roboloop.demo.ways.motion import POSITION_TOLERANCE, end_of, follow, met, n_restarts, timed
+from roboloop.demo.ways.transit import Free
 from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.collision import below
-from roboloop.demo.geometry import BOX, CAPSULE, CYLINDER, distances
+from roboloop.demo.solver.geometry import BOX, CAPSULE, CYLINDER, distances
+from roboloop.demo.ways.collision import below
 from roboloop.kinematics import Chain, joint_frames
 from roboloop.robot import robot_chain
 from roboloop.task.expression import Values

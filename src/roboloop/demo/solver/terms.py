@@ -10,7 +10,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 
 from roboloop.compiled import entry, inner
-from roboloop.demo.geometry import (
+from roboloop.demo.solver.geometry import (
     approach,
     exp,
     hand_jacobian,

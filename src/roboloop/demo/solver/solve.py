@@ -14,10 +14,10 @@ from jaxtyping import Float, Int
 from scipy import optimize
 
 from roboloop import kinematics, pose
-from roboloop.demo.geometry import FAR
-from roboloop.demo.minimise import EXACT, PENALTY, Minimum, minimise
-from roboloop.demo.reach import Reach, Weights
-from roboloop.demo.terms import SMOOTH, Terms, stepwise_cost
+from roboloop.demo.solver.geometry import FAR
+from roboloop.demo.solver.minimise import EXACT, PENALTY, Minimum, minimise
+from roboloop.demo.solver.reach import Reach, Weights
+from roboloop.demo.solver.terms import SMOOTH, Terms, stepwise_cost
 from roboloop.errors import unknown_name
 from roboloop.kinematics import solve as inverse_kinematics
 from roboloop.task.constraints import Constraint

@@ -1,0 +1,1 @@
+"""Sub-goals and paths in joint space: constraints in, arm positions out."""
