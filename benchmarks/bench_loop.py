@@ -21,11 +21,11 @@ from roboloop.generate.segments import Transformer, cut, rank
 from roboloop.policy.base import Policy
 from roboloop.policy.load import load_policy
 from roboloop.render import render_episode
-from roboloop.robot import ROBOTS
 from roboloop.scene import command as scene
 from roboloop.scene.collection import TWIN, list_cousins
 from roboloop.scene.folder import read_scene
 from roboloop.sim import Simulation
+from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 
 CAPTURE = Path(__file__).parents[1] / "examples" / "captures" / "kitchen5"
@@ -36,7 +36,7 @@ PX, N_TOGETHER, HORIZON, EXECUTE = 64, 32, 32, 8
 def make_cells(folder: Path, n: int) -> list[Cell]:
     """Build the capture's twin and cousins, and a cell for each cousin."""
     scene.run(scene.Config(CAPTURE, out=folder, cousins=n, held_out=0, workers=1, quiet=True))
-    task = make_task(read_scene(folder / TWIN), SENTENCE, ROBOTS["panda"])
+    task = make_task(read_scene(folder / TWIN), SENTENCE, STATIONS["panda"])
     return load_cells(list_cousins(folder), task)
 
 

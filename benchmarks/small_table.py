@@ -20,6 +20,7 @@ from roboloop.robot import ROBOTS
 from roboloop.scene.cousins import Spread, sample_cousin
 from roboloop.scene.families import complete
 from roboloop.scene.graph import Camera, SceneGraph, SceneObject, Support, Vector
+from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 
 TABLE_Z = 0.9
@@ -61,13 +62,13 @@ def twin(things: Things) -> SceneGraph:
 def cells_in_reach(config: Config, sentence: str, things: Things) -> tuple[list[Cell], int]:
     """Cousins with both things within reach of the twin's base, and how many were not."""
     scene, robot = twin(things), ROBOTS[config.robot]
-    task = make_task(scene, sentence.replace("block", "box"), robot)
+    task = make_task(scene, sentence.replace("block", "box"), STATIONS[config.robot])
     cells, n_drawn = [], 0
     while len(cells) < config.n:
         seed = np.random.SeedSequence([config.seed, n_drawn])
         cousin, n_drawn = sample_cousin(scene, seed, SPREAD), n_drawn + 1
         points = np.array([o.T_world_obj[:2, 3] for o in cousin.objects])
-        far = np.linalg.norm(points - task.T_world_base[:2, 3], axis=1)
+        far = np.linalg.norm(points - task.arms[0].T_world_base[:2, 3], axis=1)
         if robot.reach[0] <= far.min() and far.max() <= robot.reach[1]:
             cells.append(build_cell(cousin, task, f"cousins/{n_drawn:04d}"))
     return cells, n_drawn - config.n

@@ -8,9 +8,9 @@ import pytest
 from chat_server import serve, text_answer
 from roboloop.cli import main
 from roboloop.errors import RoboloopError
-from roboloop.robot import ROBOTS
 from roboloop.run import read_json
 from roboloop.scene.folder import write_scene
+from roboloop.station import STATIONS
 from roboloop.task.program import program_task
 from roboloop.task.prompt import program_in
 from roboloop.task.spec import read_task
@@ -74,7 +74,7 @@ def test_a_model_writes_the_program_and_the_robot_carries_it_out(scene, tmp_path
     tasks = [read_json(tmp_path / name / "task.json") for name in "ab"]
     assert tasks[0] == tasks[1]
     program = (tmp_path / "a" / "program.txt").read_text()
-    again = program_task(bowl_and_plate(), SENTENCE, program, ROBOTS["panda"])
+    again = program_task(bowl_and_plate(), SENTENCE, program, STATIONS["panda"])
     assert again.stages == read_task(tmp_path / "a").stages
     assert SECRET not in "".join(f.read_text("latin-1") for f in tmp_path.rglob("*") if f.is_file())
 

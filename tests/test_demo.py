@@ -21,6 +21,7 @@ from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES, complete
 from roboloop.sim import Simulation, qpos_of
+from roboloop.station import STATIONS
 from roboloop.task.constraints import parse
 from roboloop.task.expression import Values
 from roboloop.task.make import make_task
@@ -36,7 +37,9 @@ def make_cell(shift: float = 0.0, sentence: str = "put the bowl on the plate") -
         make_object("bowl", "bowl", (-0.08 + shift, -0.06), color=(0.1, 0.1, 0.1)),
         make_object("plate", "plate", (0.0, 0.14 - shift), color=(0.9, 0.9, 0.9)),
     )
-    return build_cell(graph, make_task(bowl_and_plate(), sentence, PANDA), f"cousins/{shift}")
+    return build_cell(
+        graph, make_task(bowl_and_plate(), sentence, STATIONS["panda"]), f"cousins/{shift}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +131,7 @@ def test_every_arm_does_what_is_in_its_reach(robot, sentence, target, size):
     box, into = (
         complete(replace(o, T_world_obj=on_table(o.T_world_obj, o.size[2]))) for o in (box, into)
     )
-    task = make_task(make_scene(box, into), sentence, ROBOTS[robot])
+    task = make_task(make_scene(box, into), sentence, STATIONS[robot])
     cell = build_cell(make_scene(box, into), task)
     (result,) = attempt([cell], [Planner(cell, rngs_for(0, 2, [0])[0])], [0], rngs_for(0, 2, [0]))
     assert result.reason == ""

@@ -13,9 +13,9 @@ from roboloop.evaluate.closed_loop import disturb, plan
 from roboloop.evaluate.disturb import kinds_of
 from roboloop.evaluate.tracker import Tracker, TrackerConfig
 from roboloop.policy.planner_policy import PlannerPolicy
-from roboloop.robot import ROBOTS
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
+from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 from roboloop.task.templates import KINDS
 
@@ -26,7 +26,7 @@ EXACT = TrackerConfig()
 
 def cell_of(preset: str) -> Cell:
     twin = settle(preset_scene(preset))
-    return build_cell(twin, make_task(twin, PRESETS[preset].sentence, ROBOTS["panda"]))
+    return build_cell(twin, make_task(twin, PRESETS[preset].sentence, STATIONS["panda"]))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def run(cell: Cell, kind="none", tracker=EXACT, seed: int = 0):
 
 def test_presets_have_every_task_kind():
     kinds = {
-        make_task(preset_scene(name), preset.sentence, ROBOTS["panda"]).kind
+        make_task(preset_scene(name), preset.sentence, STATIONS["panda"]).kind
         for name, preset in PRESETS.items()
     }
     assert kinds >= KINDS.keys() - {"turn_off"}

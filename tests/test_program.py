@@ -5,10 +5,10 @@ import pytest
 
 from roboloop.cli import main
 from roboloop.errors import RoboloopError
-from roboloop.robot import ROBOTS
 from roboloop.run import read_json
 from roboloop.scene.folder import write_scene
 from roboloop.scene.keypoints import numbered_keypoints
+from roboloop.station import STATIONS
 from roboloop.task.command import describe
 from roboloop.task.program import program_task
 from roboloop.task.spec import read_task, write_task
@@ -62,7 +62,7 @@ CABINET = make_scene(make_object("cabinet", "drawer_cabinet", (-0.1, 0.0)))
 
 
 def task_of(text: str, graph=None):
-    return program_task(graph or bowl_and_plate(), "do it", text, ROBOTS["panda"])
+    return program_task(graph or bowl_and_plate(), "do it", text, STATIONS["panda"])
 
 
 def test_a_program_becomes_a_task(tmp_path, capsys):

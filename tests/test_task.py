@@ -6,6 +6,7 @@ import pytest
 from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.robot import ROBOTS
+from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 from roboloop.task.sentence import color_words, read_sentence
 from roboloop.task.spec import read_task, write_task
@@ -70,9 +71,9 @@ def test_colors_have_names(rgb, word):
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_the_base_stands_within_reach_and_faces_the_task(robot):
     graph = bowl_and_plate()
-    task = make_task(graph, "put the bowl on the plate", ROBOTS[robot])
+    task = make_task(graph, "put the bowl on the plate", STATIONS[robot])
     low, high = ROBOTS[robot].reach
-    T_base_world = pose.inverse(task.T_world_base)
+    T_base_world = pose.inverse(task.arms[0].T_world_base)
     for obj in graph.objects:
         p = pose.transform(T_base_world, obj.T_world_obj[:3, 3])
         assert low <= np.linalg.norm(p[:2]) <= high
@@ -84,18 +85,18 @@ def test_objects_too_far_apart_are_refused():
         make_object("bowl", "bowl", (0, -3.0)), make_object("plate", "plate", (0, 3))
     )
     with pytest.raises(RoboloopError, match="no base pose of `panda` reaches bowl, plate"):
-        make_task(graph, "put the bowl on the plate", ROBOTS["panda"])
+        make_task(graph, "put the bowl on the plate", STATIONS["panda"])
 
 
 def test_tasks_survive_their_file(tmp_path):
-    task = make_task(bowl_and_plate(), "put the bowl on the plate", ROBOTS["panda"])
+    task = make_task(bowl_and_plate(), "put the bowl on the plate", STATIONS["panda"])
     write_task(task, tmp_path / "task.json")
     again = read_task(tmp_path)
     assert again.stages == task.stages and again.roles == task.roles
-    assert np.array_equal(again.T_world_base, task.T_world_base)
+    assert np.array_equal(again.arms[0].T_world_base, task.arms[0].T_world_base)
 
 
 def test_a_task_that_the_scene_does_not_have_is_refused():
-    task = make_task(bowl_and_plate(), "put the bowl on the plate", ROBOTS["panda"])
+    task = make_task(bowl_and_plate(), "put the bowl on the plate", STATIONS["panda"])
     with pytest.raises(RoboloopError, match="unknown object `bowl`"):
         task.check(make_scene(make_object("plate", "plate", (0, 0))))

@@ -15,9 +15,10 @@ from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.motion import MAX_JOINT_STEP
 from roboloop.demo.ways.transit import STEP, transit
-from roboloop.robot import ROBOTS, forward_kinematics, robot_chain
+from roboloop.robot import forward_kinematics, robot_chain
 from roboloop.scene.families import complete
 from roboloop.scene.graph import SceneObject
+from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 from scenes import make_object, make_scene
 
@@ -80,10 +81,10 @@ def test_a_search_is_bounded_and_an_end_inside_something_is_said():
 
 def walled(name: str) -> tuple[Cell, np.ndarray, np.ndarray]:
     """A cell with a cabinet in the middle, too high to go over; hands at both of its sides."""
-    robot, (x, y, height) = ROBOTS[name], SIDES[name]
+    x, y, height = SIDES[name]
     box, plate = make_object("box", "box", (0, -y)), make_object("plate", "plate", (0, y))
-    task = make_task(make_scene(box, plate), "put the box on the plate", robot)
-    base = task.T_world_base
+    task = make_task(make_scene(box, plate), "put the box on the plate", STATIONS[name])
+    base = task.arms[0].T_world_base
     T = base @ pose.from_parts(np.array([x + 0.09, 0.0, height / 2]), np.eye(3))
     wall = complete(SceneObject("wall", "drawer_cabinet", T, (0.18, 0.18, height), {}, {}))
     cell = build_cell(make_scene(box, plate, wall), task)

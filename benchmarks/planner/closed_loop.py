@@ -11,10 +11,10 @@ from roboloop.evaluate.closed_loop import disturb, plan
 from roboloop.evaluate.tracker import TrackerConfig
 from roboloop.interval import percent
 from roboloop.jobs import map_jobs
-from roboloop.robot import ROBOTS
 from roboloop.scene.cousins import sample_cousin
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
+from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 
 STAGE, CHUNK = 20, 10
@@ -31,7 +31,7 @@ SPREAD = 0.04
 def starts(preset: str, robot: str, condition: str, indices: range) -> list[dict]:
     """Do some starts of one task: a random cousin of the preset each."""
     twin = settle(preset_scene(preset))
-    task = make_task(twin, PRESETS[preset].sentence, ROBOTS[robot])
+    task = make_task(twin, PRESETS[preset].sentence, STATIONS[robot])
     seeds = [np.random.SeedSequence([0, STAGE, i]) for i in indices]
     cells = [build_cell(sample_cousin(twin, seed), task) for seed in seeds]
     kind, tracker, _ = CONDITIONS[condition]

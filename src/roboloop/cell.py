@@ -1,20 +1,24 @@
-"""A robot cell: a scene with a robot and the task's cameras, compiled to one MuJoCo model."""
+"""A robot cell: a scene with its arms and the task's cameras, compiled to one MuJoCo model.
+
+Most of what is done in a cell is done by one arm: a `Cell` is seen from one of them.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import mujoco
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from roboloop import pose
 from roboloop.data.views import View
-from roboloop.robot import ROBOTS, Robot, attach
+from roboloop.robot import PREFIX, ROBOTS, Robot, attach
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.folder import read_scene
 from roboloop.scene.graph import Relation, SceneGraph
+from roboloop.station import Mount
 from roboloop.task.constraints import Constraint, Values, parse
 from roboloop.task.expression import SHARE
 from roboloop.task.spec import Task
@@ -22,24 +26,66 @@ from roboloop.task.spec import Task
 
 @dataclass(frozen=True)
 class Cell:
-    """One scene, one robot, one task, ready to simulate."""
+    """One scene, one task and its arms, ready to simulate, as seen from one of the arms."""
 
     name: str
     """The scene's name in datasets: `cousins/0003`."""
     graph: SceneGraph
     task: Task
-    robot: Robot
+    mount: Mount
+    """The arm that it is seen from."""
     model: mujoco.MjModel
+
+    @cached_property
+    def arms(self) -> tuple["Cell", ...]:
+        """The cell, seen from each of its arms."""
+        return tuple(replace(self, mount=mount) for mount in self.task.arms)
+
+    def seen_by(self, arm: str) -> "Cell":
+        """The cell, seen from the arm of a name."""
+        return next(each for each in self.arms if each.mount.name == arm)
+
+    @property
+    def robot(self) -> Robot:
+        """What the arm is."""
+        return ROBOTS[self.mount.robot]
+
+    @property
+    def eef(self) -> str:
+        """The hand's name in constraints."""
+        return f"{self.mount.name}.eef"
+
+    @cached_property
+    def eef_site(self) -> int:
+        """Id of the site of the hand."""
+        return self.model.site(f"{self.mount.prefix}eef").id
+
+    @cached_property
+    def hand_bodies(self) -> Int[np.ndarray, "b"]:
+        """The bodies of the hand."""
+        return bodies_below(self.model, int(self.model.site_bodyid[self.eef_site]))
+
+    @cached_property
+    def is_robot(self) -> Bool[np.ndarray, "nbody"]:
+        """Which bodies belong to an arm, this one or another."""
+        names = (self.model.body(b).name for b in range(self.model.nbody))
+        return np.array([name.startswith(PREFIX) for name in names])
 
     @cached_property
     def arm_qpos(self) -> Int[np.ndarray, "n"]:
         """Where the arm's joints are in qpos."""
-        return np.array([self._qpos_of(f"robot/{j}") for j in self.robot.arm_joints])
+        return np.array([self._qpos_of(self.mount.prefix + j) for j in self.robot.arm_joints])
 
     @cached_property
     def gripper_qpos(self) -> int:
         """Where the hand's opening is in qpos."""
-        return self._qpos_of(f"robot/{self.robot.gripper_joint}")
+        return self._qpos_of(self.mount.prefix + self.robot.gripper_joint)
+
+    @cached_property
+    def ctrl(self) -> slice:
+        """Where the targets of the arm's joints and of its gripper are in an action."""
+        first = self.model.actuator(self.mount.prefix + self.robot.arm_joints[0]).id
+        return slice(first, first + self.robot.nu)
 
     @cached_property
     def object_qpos(self) -> Int[np.ndarray, "m"]:
@@ -49,7 +95,7 @@ class Cell:
         kept = [
             range(starts[j], starts[j + 1])
             for j, name in enumerate(names)
-            if not name.startswith("robot/")
+            if not name.startswith(PREFIX)
         ]
         return np.array([a for each in kept for a in each], int)
 
@@ -69,15 +115,15 @@ class Cell:
         """The configuration with the hand's fingers at `opening`, as `Robot.gripper_open` is."""
         result = qpos.copy()
         for joint, sign in self.robot.finger_joints:
-            result[self._qpos_of(f"robot/{joint}")] = sign * opening
+            result[self._qpos_of(self.mount.prefix + joint)] = sign * opening
         return result
 
     @cached_property
     def home_qpos(self) -> Float[np.ndarray, "nq"]:
-        """The scene as it stands, the arm at home, the hand open."""
-        data = mujoco.MjData(self.model)
-        qpos = data.qpos.copy()
-        qpos[self.arm_qpos] = self.robot.home
+        """The scene as it stands, the arms at home, the hands open."""
+        qpos = mujoco.MjData(self.model).qpos.copy()
+        for arm in self.arms:
+            qpos[arm.arm_qpos] = arm.robot.home
         return qpos
 
     @cached_property
@@ -88,7 +134,7 @@ class Cell:
             for role, name in self.task.roles.items()
             for key in self.graph.object(name).keypoints
         }
-        names["robot.eef"] = "robot/eef"
+        names |= {arm.eef: f"{arm.mount.prefix}eef" for arm in self.arms}
         return {key: self.model.site(site).id for key, site in names.items()}
 
     @cached_property
@@ -110,6 +156,9 @@ class Cell:
     ) -> Values:
         """What the task's constraints read, from kinematics that belong together."""
         points = {name: site_xpos[..., site, :] for name, site in self._points.items()}
+        for mount in self.task.arms:
+            p_base = mount.T_world_base[:3, 3]
+            points[f"{mount.name}.base"] = np.broadcast_to(p_base, (*qpos.shape[:-1], 3))
         joints = {name: qpos[..., address] for name, address in self._joints.items()}
         shares = {}
         for name, address in self._joints.items():
@@ -123,6 +172,10 @@ class Cell:
         if not keypoint:
             return self.model.body(self.task.roles[role]).id
         return int(self.model.site_bodyid[self.model.site(self.site_name(reference)).id])
+
+    def is_free(self, reference: str) -> bool:
+        """Whether what a `role` or `role.keypoint` is on can be carried about."""
+        return self.frame_body(reference) in self.free_bodies
 
     def contents(self, body: int) -> list[int]:
         """The bodies of what is in an object, and goes where it goes."""
@@ -160,25 +213,28 @@ class Cell:
 
 
 def build_cell(graph: SceneGraph, task: Task, name: str = "", lod: str = "low") -> Cell:
-    """Compile a scene with the task's robot and front view.
+    """Compile a scene with the task's arms and front view; it is seen from the first arm.
 
     Raises:
         RoboloopError: The scene lacks what the task names, or the robot's model is not installed.
     """
     task.check(graph)
-    robot = ROBOTS[task.robot]
     spec = scene_spec(graph)
     _aim_front(spec, graph, task)
-    attach(spec, robot, task.T_world_base, lod)
-    return Cell(name, graph, task, robot, spec.compile())
+    for mount in task.arms:
+        attach(spec, ROBOTS[mount.robot], mount.T_world_base, lod, mount.prefix)
+    return Cell(name, graph, task, task.arms[0], spec.compile())
 
 
 def calibrated_views(graph: SceneGraph, task: Task) -> dict[str, View]:
-    """Where the policy's cameras are, as a calibration in the scene `graph` would find them."""
+    """Where the policy's cameras are, as a calibration in the scene `graph` would find them.
+
+    Of several arms, the first one's base and hand are the frames.
+    """
     T_camera_front = pose.from_parts(np.zeros(3), task.front.R_camera_front)
     T_world_front = graph.camera.T_world_camera @ T_camera_front
-    robot = ROBOTS[task.robot]
-    T_base_front = pose.inverse(task.T_world_base) @ T_world_front
+    robot = ROBOTS[task.arms[0].robot]
+    T_base_front = pose.inverse(task.arms[0].T_world_base) @ T_world_front
     return {
         "front": View("base", T_base_front, task.front.fovy),
         "wrist": View("eef", robot.wrist_pose, float(np.deg2rad(robot.wrist_camera[2]))),
@@ -197,3 +253,12 @@ def _aim_front(spec: mujoco.MjSpec, graph: SceneGraph, task: Task) -> None:
     camera.quat = pose.matrix_to_quat(R)
     camera.fovy = np.rad2deg(task.front.fovy)
     camera.resolution = [1, 1]
+
+
+def bodies_below(model: mujoco.MjModel, body: int) -> Int[np.ndarray, "b"]:
+    """A body and everything that hangs on it."""
+    inside = np.zeros(model.nbody, bool)
+    inside[body] = True
+    for b in range(body + 1, model.nbody):
+        inside[b] |= inside[model.body_parentid[b]]
+    return np.flatnonzero(inside)

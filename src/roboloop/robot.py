@@ -257,15 +257,16 @@ def attach(
     robot: Robot,
     T_world_base: Float[np.ndarray, "4 4"],
     lod: str = "low",
+    prefix: str = PREFIX,
 ) -> None:
-    """Put a robot into a scene, in place; its names get the prefix `robot/`.
+    """Put a robot into a scene, in place; its names get the prefix.
 
     Raises:
         RoboloopError: The robot's model has not been got.
     """
     quat = pose.matrix_to_quat(T_world_base[:3, :3])
     frame = spec.worldbody.add_frame(pos=T_world_base[:3, 3], quat=quat)
-    spec.attach(robot_spec(robot.name, lod), prefix=PREFIX, frame=frame)
+    spec.attach(robot_spec(robot.name, lod), prefix=prefix, frame=frame)
 
 
 def robot_spec(name: str, lod: str = "low") -> mujoco.MjSpec:

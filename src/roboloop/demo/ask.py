@@ -7,10 +7,10 @@ from pathlib import Path
 from roboloop import console
 from roboloop.demo.trial import Trial
 from roboloop.errors import RoboloopError
-from roboloop.robot import Robot
 from roboloop.run import write_bytes_atomic
 from roboloop.scene.graph import SceneGraph
 from roboloop.scene.preview import annotated
+from roboloop.station import Station
 from roboloop.task.answers import ask
 from roboloop.task.endpoint import Endpoint
 from roboloop.task.program import program_task
@@ -24,7 +24,7 @@ WIDTH = 960
 def ask_and_try(
     graph: SceneGraph,
     sentence: str,
-    robot: Robot,
+    station: Station,
     endpoint: Endpoint,
     answers: Path,
     out: Path,
@@ -37,7 +37,7 @@ def ask_and_try(
     Args:
         graph: The scene.
         sentence: What is to be done.
-        robot: Who does it.
+        station: Who does it: one arm.
         endpoint: Where the model is.
         answers: Folder of answers, kept or recorded.
         out: Gets the program that is tried last, `program.txt`.
@@ -52,12 +52,12 @@ def ask_and_try(
     """
     picture = BytesIO()
     annotated(graph, WIDTH).save(picture, format="png")
-    messages = conversation(graph, sentence, robot)
+    messages = conversation(graph, sentence, station.robot)
     for last in (False, True):
         answer, file = ask(endpoint, messages, picture.getvalue(), answers)
         try:
             program = program_in(answer)
-            task = program_task(graph, sentence, program, robot)
+            task = program_task(graph, sentence, program, station)
         except RoboloopError as error:
             if last:
                 problem = f"no program to carry out: {error.problem}"

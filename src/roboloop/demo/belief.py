@@ -94,7 +94,7 @@ class Belief:
         self.n_seen += 1
         self.qpos = cell.with_hand(self.qpos, gripper)
         self.qpos[cell.arm_qpos] = q
-        base = cell.task.T_world_base
+        base = cell.mount.T_world_base
         self._hands.append(base @ forward_kinematics(cell.robot, q[None])[0])
         seen = np.full(cell.model.nq, np.nan)
         seen[cell.object_qpos] = tracked

@@ -15,7 +15,6 @@ from roboloop.demo.planner import Expert
 from roboloop.demo.ways.motion import Motion
 from roboloop.robot import forward_kinematics
 from roboloop.sim import Simulation, qpos_of
-from roboloop.task.spec import Stage
 
 SETTLE_STEPS = 10
 """Control steps that the arm stands still before success is judged."""
@@ -44,7 +43,7 @@ def attempt(
     noise: float = 0.0,
     start_spread: float = 0.0,
 ) -> list[Attempt]:
-    """Let one expert a cell do the task; cells share a layout and are stepped together.
+    """Let one expert a cell do the task, step by step; cells share a layout and go together.
 
     Args:
         cells: Where.
@@ -66,13 +65,13 @@ def attempt(
     sim.reset(np.stack([r.qpos for r in records]), np.stack([r.rest for r in records]))
     for record, state in zip(records, sim.states, strict=True):
         record.states.append(state[None].copy())
-    for index in range(len(cells[0].task.stages)):
-        _run_stage(sim, records, experts, index)
+    for index in range(len(cells[0].task.steps())):
+        _run_step(sim, records, experts, index)
     _settle(sim, records)
     return [r.finish(seed) for r, seed in zip(records, seeds, strict=True)]
 
 
-def _run_stage(
+def _run_step(
     sim: Simulation, records: list["_Record"], experts: Sequence[Expert], index: int
 ) -> None:
     planned: dict[int, Motion] = {}
@@ -80,9 +79,9 @@ def _run_stage(
         if record.reason:
             continue
         try:
-            planned[i] = expert.plan(index, record.qpos)
+            planned[i] = expert.plan(index, record.qpos).after(record.ctrl)
         except Unreachable as error:
-            record.reason = f"{record.cell.task.stages[index].name}: {error.problem}"
+            record.reason = f"{record.name(index)}: {error.problem}"
     if not planned:
         return
     noisy = {i: records[i].noisy(index, motion.ctrl) for i, motion in planned.items()}
@@ -123,30 +122,40 @@ class _Record:
         """The configuration now."""
         return qpos_of(self.cell.model, self.states[-1][-1]) if self.states else self._start
 
+    @property
+    def ctrl(self) -> Float[np.ndarray, "nu"]:
+        """The targets now."""
+        return self._ctrl[-1][-1] if self._ctrl else self.rest
+
+    def name(self, index: int) -> str:
+        """What a step is called: its stages' names."""
+        stages = self.cell.task.stages
+        return "+".join(stages[i].name for i in self.cell.task.steps()[index])
+
     def noisy(self, index: int, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
-        """Add noise that fades over a few steps to the arm's targets in a stage.
+        """Add noise that fades over a few control steps to the arms' targets in a step.
 
         The result is rounded to float32, which is what datasets keep: replay is bit-exact.
         """
         fresh = np.sqrt(1 - NOISE_MEMORY**2)
-        error = np.zeros((len(ctrl), ctrl.shape[1] - 1))
+        grippers = [arm.ctrl.stop - 1 for arm in self.cell.arms]
+        error = np.zeros((len(ctrl), ctrl.shape[1] - len(grippers)))
         for t in range(len(ctrl)):
             error[t] = NOISE_MEMORY * error[t - 1] + fresh * self._rng.normal(size=error.shape[1])
-        noise = self._noise * _noise_share(self.cell.task.stages[index], ctrl[:, -1])
+        noise = self._noise * _noise_share(self.cell, index, ctrl[:, grippers])
         result = ctrl.copy()
-        result[:, :-1] += noise[:, None] * error
+        result[:, np.setdiff1d(np.arange(ctrl.shape[1]), grippers)] += noise[:, None] * error
         return result.astype(np.float32).astype(float)
 
     def hold(self, ctrl: np.ndarray | None, n_steps: int) -> Float[np.ndarray, "T nu"]:
         """Pad controls with their last row; without any, the last ones given are kept."""
         if ctrl is None:
-            ctrl = self._ctrl[-1][-1:] if self._ctrl else self.rest[None]
+            ctrl = self.ctrl[None]
         return np.concatenate([ctrl, np.repeat(ctrl[-1:], n_steps - len(ctrl), 0)])[:n_steps]
 
     def append(self, index: int, motion: Motion, ctrl: np.ndarray, states: np.ndarray) -> None:
         start = self._subtasks[-1][2] if self._subtasks else 0
-        name = self.cell.task.stages[index].name
-        self._subtasks.append((name, start, start + len(ctrl)))
+        self._subtasks.append((self.name(index), start, start + len(ctrl)))
         self._motions.append(motion)
         self._ctrl.append(ctrl)
         self.states.append(states)
@@ -180,7 +189,7 @@ class _Record:
             success=success,
             scene=cell.name,
             seed=seed,
-            robot=cell.robot.name,
+            robot=cell.task.robot,
             object_names=tuple(free),
         )
 
@@ -193,44 +202,54 @@ def rngs_for(seed: int, stage: int, indices: Iterable[int]) -> list[np.random.Ge
 def start_state(
     cell: Cell, rng: np.random.Generator, spread: float
 ) -> tuple[Float[np.ndarray, "nq"], Float[np.ndarray, "nu"]]:
-    """Draw where an episode starts, `qpos` and `ctrl`: the arm around home, the hand open.
+    """Draw where an episode starts, `qpos` and `ctrl`: the arms around home, the hands open.
 
     Args:
         cell: Where.
         rng: Randomness; the same one gives experts and policies the same start.
         spread: Standard deviation of the arm's joints, rad.
     """
-    qpos = cell.home_qpos.copy()
-    qpos[cell.arm_qpos] += spread * rng.normal(size=len(cell.arm_qpos))
-    return qpos, np.append(qpos[cell.arm_qpos], cell.robot.gripper_open)
+    qpos, ctrl = cell.home_qpos.copy(), []
+    for arm in cell.arms:
+        qpos[arm.arm_qpos] += spread * rng.normal(size=len(arm.arm_qpos))
+        ctrl += [*qpos[arm.arm_qpos], arm.robot.gripper_open]
+    return qpos, np.array(ctrl)
 
 
 def proprioception(cell: Cell, qpos: Float[np.ndarray, "*B nq"]) -> np.ndarray:
     """What the robot knows of itself; see `Task.dimension_names`. float32."""
-    q = qpos[..., cell.arm_qpos]
-    opening = cell.robot.opening(qpos[..., cell.gripper_qpos])
-    T = forward_kinematics(cell.robot, q.reshape(-1, q.shape[-1])).reshape(*q.shape[:-1], 4, 4)
-    parts = q, opening[..., None], T[..., :3, 3], T[..., :3, 0], T[..., :3, 1]
+    parts = []
+    for arm in cell.arms:
+        q = qpos[..., arm.arm_qpos]
+        opening = arm.robot.opening(qpos[..., arm.gripper_qpos])
+        T = forward_kinematics(arm.robot, q.reshape(-1, q.shape[-1])).reshape(*q.shape[:-1], 4, 4)
+        parts += [q, opening[..., None], T[..., :3, 3], T[..., :3, 0], T[..., :3, 1]]
     return np.concatenate(parts, -1).astype(np.float32)
 
 
-def _noise_share(stage: Stage, gripper: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
-    """Share of the action noise at each step of a stage: little where the hand touches things."""
-    if stage.release and "." in stage.release:  # it holds a handle all the time
-        return np.full(len(gripper), NOISE_IN_CONTACT)
-    t = np.arange(len(gripper))
-    acts = int(np.argmax(gripper != gripper[0])) if np.ptp(gripper) else len(gripper)
+def _noise_share(
+    cell: Cell, index: int, grippers: Float[np.ndarray, "T arms"]
+) -> Float[np.ndarray, "T"]:
+    """Share of the action noise along a step: little where a hand touches things."""
+    stages = [cell.task.stages[i] for i in cell.task.steps()[index]]
+    if any(stage.release and not cell.is_free(stage.release) for stage in stages):
+        return np.full(len(grippers), NOISE_IN_CONTACT)  # it holds a handle all the time
+    t = np.arange(len(grippers))
+    changes = (grippers != grippers[0]).any(1)
+    acts = int(np.argmax(changes)) if changes.any() else len(grippers)
     return np.clip(
         np.minimum(t / NOISE_RISE_STEPS, (acts - t) / NOISE_FALL_STEPS), NOISE_IN_CONTACT, 1.0
     )
 
 
 def _eef_targets(cell: Cell, ctrl: np.ndarray) -> np.ndarray:
-    T = forward_kinematics(cell.robot, ctrl[:, :-1])
-    robot = cell.robot
-    share = (ctrl[:, -1:] - robot.gripper_closed) / (robot.gripper_open - robot.gripper_closed)
-    quat = pose.matrix_to_quat(T[:, :3, :3])
-    return np.concatenate([T[:, :3, 3], quat, share], 1).astype(np.float32)
+    parts = []
+    for arm in cell.arms:
+        q, gripper = ctrl[:, arm.ctrl][:, :-1], ctrl[:, arm.ctrl.stop - 1]
+        T = forward_kinematics(arm.robot, q)
+        opening = arm.robot.opening(gripper)[:, None]
+        parts += [T[:, :3, 3], pose.matrix_to_quat(T[:, :3, :3]), opening]
+    return np.concatenate(parts, 1).astype(np.float32)
 
 
 def _free(cell: Cell, name: str) -> int | None:

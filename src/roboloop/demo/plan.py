@@ -15,13 +15,13 @@ from roboloop.demo.ask import WIDTH, ask_and_try
 from roboloop.demo.trial import Trial, try_task
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.render import EPISODE_CAMERAS, Renderer
-from roboloop.robot import ROBOTS, Robot
 from roboloop.run import Run, atomic_path, write_bytes_atomic
 from roboloop.scene.folder import read_scene
 from roboloop.scene.graph import SceneGraph
 from roboloop.scene.keypoints import draw_keypoints, legend, numbered_keypoints, pixels_of
 from roboloop.scene.preview import preview
 from roboloop.sim import CONTROL_DT
+from roboloop.station import STATIONS, Station
 from roboloop.task.command import Config as TaskConfig
 from roboloop.task.command import describe
 from roboloop.task.endpoint import Endpoint
@@ -62,12 +62,12 @@ def run(config: Config) -> None:
     """Write `plan.png`, `plan.mp4` and `task.json`, and say the stages in words."""
     if config.out is None:
         raise RoboloopError("no place to write the plan", "give --out FOLDER")
-    if config.robot not in ROBOTS:
-        raise unknown_name("robot", config.robot, ROBOTS)
+    if config.robot not in STATIONS:
+        raise unknown_name("robot", config.robot, STATIONS)
     graph = read_scene(config.scene)
     for line in legend(numbered_keypoints(graph)):
         console.say(line)
-    work = _work(config, graph, ROBOTS[config.robot], config.out)
+    work = _work(config, graph, STATIONS[config.robot], config.out)
     with Run.open(config.out, "plan", config, config.seed, config.overwrite) as record:
         if not record.finished:
             trial = work()
@@ -80,7 +80,7 @@ def run(config: Config) -> None:
     console.emit(config.out / "plan.png")
 
 
-def _work(config: Config, graph: SceneGraph, robot: Robot, out: Path) -> Callable[[], Trial]:
+def _work(config: Config, graph: SceneGraph, station: Station, out: Path) -> Callable[[], Trial]:
     """What is to be done once there is a folder for it; what can be refused is refused before."""
 
     def attempt(task: Task) -> Trial:
@@ -89,7 +89,7 @@ def _work(config: Config, graph: SceneGraph, robot: Robot, out: Path) -> Callabl
         return try_task(graph, task, config.scene.name, config.seed)
 
     if config.endpoint is None:
-        return partial(attempt, _task(config, graph, robot))
+        return partial(attempt, _task(config, graph, station))
     if config.program is not None:
         raise RoboloopError("both --program and --endpoint are given", "the model writes a program")
     endpoint = Endpoint(
@@ -102,15 +102,15 @@ def _work(config: Config, graph: SceneGraph, robot: Robot, out: Path) -> Callabl
     )
     endpoint.check()
     answers = config.answers or out / "answers"
-    return partial(ask_and_try, graph, config.sentence, robot, endpoint, answers, out, attempt)
+    return partial(ask_and_try, graph, config.sentence, station, endpoint, answers, out, attempt)
 
 
-def _task(config: Config, graph: SceneGraph, robot: Robot) -> Task:
+def _task(config: Config, graph: SceneGraph, station: Station) -> Task:
     """The task that a program says, or that the sentence fits."""
     if config.program is None:
-        return make_task(graph, config.sentence, robot)
+        return make_task(graph, config.sentence, station)
     text = read_program(config.program)
-    return program_task(graph, config.sentence, text, robot, config.program)
+    return program_task(graph, config.sentence, text, station, config.program)
 
 
 def _show(trial: Trial, scene: Path, out: Path) -> dict[str, int]:
@@ -142,7 +142,7 @@ def picture(cell: Cell, episode: Episode | None) -> Image.Image:
     image = preview(cell.graph, WIDTH).resize((WIDTH, height))
     draw = ImageDraw.Draw(image, "RGBA")
     if episode is not None:
-        hand = pose.transform(cell.task.T_world_base, episode.action_eef[:, :3].astype(float))
+        hand = pose.transform(cell.mount.T_world_base, episode.action_eef[:, :3].astype(float))
         line = [tuple(p) for p in pixels_of(camera, hand, WIDTH)]
         draw.line(line, fill=PATH_COLOR, width=3)
         for name, first, _ in episode.subtasks:

@@ -303,7 +303,7 @@ class Planner:
     ) -> Bool[np.ndarray, "T"]:
         """Where path constraints hold; one that is violated at `q` may stay so, but no worse."""
         rows = np.concatenate([q[None], path])
-        Ts = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, rows)
+        Ts = self.cell.mount.T_world_base @ forward_kinematics(self.cell.robot, rows)
         values, kept = reach.values_at(Ts), np.ones(len(path), bool)
         for c in constraints:
             start, *off = np.broadcast_to(c.violation(values), len(rows))
@@ -341,7 +341,7 @@ class Planner:
         self.arm.update(qpos)
         q = qpos[self.cell.arm_qpos]
         start, now = self.arm.eef(q), self.arm.values()
-        away = (start[:3, 3] - self.cell.task.T_world_base[:3, 3]) * [1, 1, 0]
+        away = (start[:3, 3] - self.cell.mount.T_world_base[:3, 3]) * [1, 1, 0]
         away /= np.linalg.norm(away)
         constraints = [parse(text) for text in stage.subgoal]
         ends = []
@@ -349,7 +349,7 @@ class Planner:
         for out, margin, back, up in product(*ways):
             T_back = start @ _along_approach(-back)
             T_end = pose.moved_by(T_back, out * away + np.array([0, 0, up]))
-            there = Values({**now.points, "robot.eef": T_end[:3, 3]}, now.joints)
+            there = Values({**now.points, self.cell.eef: T_end[:3, 3]}, now.joints)
             if all(c.violation(there) <= -margin for c in constraints):
                 ends.append((T_back, T_end))
         good = self.arm.reach(np.array(ends).reshape(-1, 4, 4), q)[1].reshape(-1, 2).all(1)

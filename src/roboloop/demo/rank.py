@@ -64,7 +64,7 @@ def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None
         return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ obj.T_world_obj[:3, 0]
     site = cell.model.site(cell.site_name(f"{what}.top")).id
     above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - arm.data.site_xpos[site, 2]
-    aside = Ts_world_eef[:, :3, 3] @ cell.task.T_world_base[:3, 1] / max(obj.size[:2])
+    aside = Ts_world_eef[:, :3, 3] @ cell.mount.T_world_base[:3, 1] / max(obj.size[:2])
     turn = _turns(arm.eef(np.array(cell.robot.home)), Ts_world_eef)
     tilt = 1 + Ts_world_eef[:, 2, 2]
     return tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above

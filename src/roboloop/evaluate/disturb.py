@@ -78,7 +78,7 @@ class Disturbance:
         if "object" not in self.cell.task.roles:
             return self._joint_is_time(qpos)
         body = self.cell.frame_body("object")
-        hand = self._data.site("robot/eef").xpos
+        hand = self._data.site_xpos[self.cell.eef_site]
         if self.kind == "object":
             return bool(np.linalg.norm(hand - self._data.xpos[body]) < NEAR)
         assert self._start is not None
@@ -88,7 +88,7 @@ class Disturbance:
     def _joint_is_time(self, qpos: np.ndarray) -> bool:
         stage = self.cell.task.stages[0]
         point = self._data.site(self.cell.site_name(str(stage.grasp or stage.push))).xpos
-        near = np.linalg.norm(self._data.site("robot/eef").xpos - point)
+        near = np.linalg.norm(self._data.site_xpos[self.cell.eef_site] - point)
         if self.kind == "object":
             return bool(near < NEAR)
         address = self._joint()
@@ -144,7 +144,7 @@ class Disturbance:
         sizes = {o.name: max(o.size[:2]) / 2 for o in self.cell.graph.objects}
         name = self.cell.task.roles[role]
         low, high = self.cell.robot.reach
-        p_base = self.cell.task.T_world_base[:2, 3]
+        p_base = self.cell.mount.T_world_base[:2, 3]
         others: Mapping[str, np.ndarray] = {
             other: self._data.body(other).xpos[:2] for other in sizes if other != name
         }

@@ -76,7 +76,7 @@ def cut(cell: Cell, arm: Arm, episode: Episode, index: int) -> Segment:
     Ts_base_eef = pose.from_parts(eef[first:, :3], pose.quat_to_matrix(eef[first:, 3:7]))
     states = episode.sim_states[start + 1 + first : stop + 1]
     return Segment(
-        pose.inverse(T_world_ref) @ cell.task.T_world_base @ Ts_base_eef,
+        pose.inverse(T_world_ref) @ cell.mount.T_world_base @ Ts_base_eef,
         episode.action[start + first : stop, -1].astype(float),
         T_world_ref,
         np.array(cell.graph.object(cell.task.roles[role]).size),
@@ -104,7 +104,7 @@ def reference_frame(arm: Arm, reference: str) -> Float[np.ndarray, "4 4"]:
     if keypoint:
         T[:3, 3] = arm.data.site_xpos[cell.model.site(cell.site_name(reference)).id]
     if FAMILIES[cell.graph.object(cell.task.roles[role]).category].round:
-        ahead = T[:2, 3] - cell.task.T_world_base[:2, 3]
+        ahead = T[:2, 3] - cell.mount.T_world_base[:2, 3]
         T[:3, :3] = pose.yaw_to_matrix(np.arctan2(ahead[1], ahead[0]))
     return T
 

@@ -8,9 +8,9 @@ from tyro.conf import Positional
 
 from roboloop import console
 from roboloop.errors import RoboloopError, unknown_name
-from roboloop.robot import ROBOTS
 from roboloop.run import CommonFlags, Run
 from roboloop.scene.folder import read_scene
+from roboloop.station import STATIONS
 from roboloop.task.constraints import parse
 from roboloop.task.make import make_task
 from roboloop.task.spec import Task, write_task
@@ -25,14 +25,14 @@ class Config(CommonFlags):
     sentence: Positional[str]
     """What to do, such as `put A on B`, `pour A into B`, `open A`, `turn on A`, `press A`."""
     robot: str = "panda"
-    """The robot that does it."""
+    """Who does it: a robot, or a station of two arms such as `two_pandas`."""
 
 
 def run(config: Config) -> None:
     """Write OUT/task.json and say the stages in words."""
-    if config.robot not in ROBOTS:
-        raise unknown_name("robot", config.robot, ROBOTS)
-    task = make_task(read_scene(config.scene), config.sentence, ROBOTS[config.robot])
+    if config.robot not in STATIONS:
+        raise unknown_name("robot", config.robot, STATIONS)
+    task = make_task(read_scene(config.scene), config.sentence, STATIONS[config.robot])
     for line in describe(task):
         console.say(line)
     if config.out is None:

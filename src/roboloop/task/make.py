@@ -7,38 +7,44 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
-from roboloop.robot import Robot
+from roboloop.errors import RoboloopError
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
-from roboloop.task.placement import place_base
+from roboloop.station import ONLY_ARM, STATIONS, Mount, Station
+from roboloop.task.placement import place_base, place_pair
 from roboloop.task.sentence import read_sentence
-from roboloop.task.spec import Stage, Task, View
-from roboloop.task.templates import KINDS, LEVELS, handle_of
+from roboloop.task.spec import Task, View
+from roboloop.task.templates import KINDS, LEVELS, Plan, handle_of
 
 WORKSPACE_MARGIN = 0.16
 """The view holds this much around the task's objects: room for the hand, m."""
 
 
-def make_task(graph: SceneGraph, sentence: str, robot: Robot) -> Task:
+def make_task(graph: SceneGraph, sentence: str, station: Station) -> Task:
     """Turn a sentence into the task record for a scene.
 
     Raises:
-        RoboloopError: The sentence fits no task kind or not exactly one object for each role, or
-            no place of the base reaches them.
+        RoboloopError: The sentence fits no task kind or not exactly one object for each role, the
+            task needs another number of arms, or no place of the base reaches them.
     """
     reading = read_sentence(sentence, graph)
     kind = KINDS[reading.kind]
+    if kind.n_arms != len(station.arms):
+        names = [each.name for each in STATIONS.values() if len(each.arms) == kind.n_arms]
+        raise RoboloopError(
+            f"`{sentence}` is a task for {'two arms' if kind.n_arms > 1 else 'one arm'}, "
+            f"not for `{station.name}`",
+            f"give one of {', '.join(names)}",
+        )
     objects = [graph.object(reading.roles[role]) for role in kind.roles]
     roles = reading.roles | _contents(graph, reading.roles.get("object", ""))
-    stages, success = kind.stages(
-        {role: graph.object(name) for role, name in roles.items()}, reading.joint
-    )
+    plan = kind.plan({role: graph.object(name) for role, name in roles.items()}, reading.joint)
     points, front = _places(objects[::-1]), None
     if reading.joint is not None and len(objects) == 1:
         points = joint_points(graph, objects[0], reading.joint, LEVELS[reading.kind][1])
     if reading.joint is not None:
         front = objects[-1].T_world_obj[:2, 0]
-    return assemble(graph, reading.kind, sentence, roles, stages, success, robot, points, front)
+    return assemble(graph, reading.kind, sentence, roles, plan, station, points, front)
 
 
 def assemble(
@@ -46,9 +52,8 @@ def assemble(
     kind: str,
     instruction: str,
     roles: dict[str, str],
-    stages: tuple[Stage, ...],
-    success: tuple[str, ...],
-    robot: Robot,
+    plan: Plan,
+    station: Station,
     points: Float[np.ndarray, "K 3"] | None = None,
     front: Float[np.ndarray, "2"] | None = None,
 ) -> Task:
@@ -59,9 +64,8 @@ def assemble(
         kind: See `Task`, as the next ones.
         instruction: What is to be done, in words.
         roles: Role -> object.
-        stages: What is to be done.
-        success: When it is.
-        robot: Who does it.
+        plan: What is to be done.
+        station: Who does it.
         points: Where the hand has to get to, in the world, m; None is where the objects are.
         front: See `place_base`.
 
@@ -70,14 +74,22 @@ def assemble(
     """
     objects = [graph.object(name) for name in roles.values()]
     points = _places(objects) if points is None else points
+    what = ", ".join(o.name for o in objects)
+    if station.arms == (ONLY_ARM,):
+        bases = [place_base(graph, points, station.robot, what, front)]
+    elif not plan.places:
+        raise RoboloopError(f"a {kind} is for one arm, not for `{station.name}`")
+    else:
+        reached = [_points(graph, roles, plan.places[arm]) for arm in station.arms]
+        bases = place_pair(graph, (reached[0], reached[1]), station, what)
+    names = zip(station.arms, bases, strict=True)
     task = Task(
         kind=kind,
         instruction=" ".join(instruction.split()),
         roles=roles,
-        stages=stages,
-        success=success,
-        robot=robot.name,
-        T_world_base=place_base(graph, points, robot, ", ".join(o.name for o in objects), front),
+        stages=plan.stages,
+        success=plan.success,
+        arms=tuple(Mount(name, station.robot.name, T_world_base) for name, T_world_base in names),
         front=aim_view(graph, points),
     )
     task.check(graph)
@@ -86,6 +98,18 @@ def assemble(
 
 def _places(objects: Sequence[SceneObject]) -> Float[np.ndarray, "K 3"]:
     return np.array([o.T_world_obj[:3, 3] for o in objects])
+
+
+def _points(
+    graph: SceneGraph, roles: dict[str, str], references: Sequence[str]
+) -> Float[np.ndarray, "K 3"]:
+    """Where keypoints of free objects are now, world, m."""
+    points = []
+    for reference in references:
+        role, _, keypoint = reference.partition(".")
+        object_ = graph.object(roles[role])
+        points.append(pose.transform(object_.T_world_obj, np.array(object_.keypoints[keypoint])))
+    return np.array(points)
 
 
 def joint_points(

@@ -1,5 +1,7 @@
 """Where the robot's base stands: within reach of the task, away from everything else."""
 
+from itertools import product
+
 import numpy as np
 from jaxtyping import Float
 
@@ -7,6 +9,7 @@ from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.robot import Robot
 from roboloop.scene.graph import SceneGraph
+from roboloop.station import Station
 
 BASE_RADIUS = 0.09
 """Free space that a base needs around its axis, m."""
@@ -59,8 +62,60 @@ def place_base(
             f"no base pose of `{robot.name}` reaches {what}: "
             f"the places are {spread:.2f} m apart, its reach is {low:.2f} to {high:.2f} m"
         )
-    base = best[1]
-    yaw = np.arctan2(*(middle - base)[::-1])
+    return _standing(graph, best[1], middle)
+
+
+def place_pair(
+    graph: SceneGraph,
+    points: tuple[Float[np.ndarray, "K 3"], Float[np.ndarray, "L 3"]],
+    station: Station,
+    what: str,
+) -> list[Float[np.ndarray, "4 4"]]:
+    """Choose where two bases stand that face each other, at the height of the support.
+
+    Each on the side of what it has to reach, with that in the middle of its reach as far as
+    possible.
+
+    Args:
+        graph: The scene.
+        points: Where each hand has to get to, in the world, m; both can get to the middle between
+            the bases.
+        station: Gives the reach, and how far apart the bases are.
+        what: What the points are, for the error.
+
+    Raises:
+        RoboloopError: There is no such place.
+    """
+    own = [p[:, :2] for p in points]
+    middle = np.concatenate(own).mean(0)
+    ahead = own[1].mean(0) - own[0].mean(0)
+    low, high = station.robot.reach
+    best: tuple[float, list[np.ndarray]] | None = None
+    ways = np.deg2rad(np.arange(-45, 46, 15)), np.linspace(*station.apart, 5), np.arange(-3, 4)
+    for turn, apart, aside in product(*ways):
+        angle = np.arctan2(ahead[1], ahead[0]) + turn
+        along = np.array([np.cos(angle), np.sin(angle)])
+        across = 0.06 * aside * np.array([-along[1], along[0]])
+        bases = [middle + across + side * apart / 2 * along for side in (-1, 1)]
+        far = [np.linalg.norm(p - b, axis=1) for p, b in zip(own, bases, strict=True)]
+        far = np.concatenate([*far, [apart / 2]])
+        if far.min() < low or far.max() > high or any(_blocked(b, graph) for b in bases):
+            continue
+        cost = np.abs(far - (low + high) / 2).max() / (high - low) + 0.3 * abs(turn)
+        if best is None or cost < best[0]:
+            best = cost, bases
+    if best is None:
+        raise RoboloopError(
+            f"no place of the two arms of `{station.name}` reaches {what}: "
+            f"the reach of each is {low:.2f} to {high:.2f} m"
+        )
+    left, right = best[1]
+    return [_standing(graph, left, right), _standing(graph, right, left)]
+
+
+def _standing(graph: SceneGraph, base: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """The pose of a base on the support that faces a place."""
+    yaw = np.arctan2(*(towards - base)[::-1])
     height = graph.support.T_world_support[2, 3]
     return pose.from_parts(np.array([*base, height]), pose.yaw_to_matrix(yaw))
 

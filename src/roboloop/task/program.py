@@ -10,17 +10,17 @@ from pathlib import Path
 
 from roboloop import console
 from roboloop.errors import RoboloopError
-from roboloop.robot import Robot
 from roboloop.scene.families import family_of
 from roboloop.scene.graph import SceneGraph
 from roboloop.scene.keypoints import numbered_keypoints
+from roboloop.station import Station
 from roboloop.task.constraints import Constraint
 from roboloop.task.explain import comparison
 from roboloop.task.functions import FunctionStage, parse_functions
 from roboloop.task.language import MAX_TEXT
 from roboloop.task.make import assemble
 from roboloop.task.spec import Stage, Task
-from roboloop.task.templates import hand_clear, handle_of
+from roboloop.task.templates import Plan, hand_clear, handle_of
 
 SLACK_LENGTH, SLACK_ANGLE, SLACK_SHARE = 0.03, 0.2, 0.05
 """By how much (m, rad, 1) the last sub-goal may be missed once things have settled."""
@@ -48,7 +48,7 @@ def read_program(path: Path) -> str:
 
 
 def program_task(
-    graph: SceneGraph, instruction: str, text: str, robot: Robot, path: object = None
+    graph: SceneGraph, instruction: str, text: str, station: Station, path: object = None
 ) -> Task:
     """Turn a file of constraint functions into the task record for a scene.
 
@@ -56,7 +56,7 @@ def program_task(
         graph: The scene; its keypoints have the numbers of `numbered_keypoints`.
         instruction: What the program does, in words.
         text: The file's content.
-        robot: Who does it.
+        station: Who does it: one arm.
         path: The file, for messages.
 
     Raises:
@@ -78,7 +78,8 @@ def program_task(
         obj = graph.object(next(iter(roles.values())))
         front = obj.T_world_obj[:2, 0]
         points = obj.T_world_obj[None, :3, 3] + obj.T_world_obj[:3, 0] * obj.size[0] / 2
-    return assemble(graph, "program", instruction, roles, made, success, robot, points, front)
+    plan = Plan(made, success)
+    return assemble(graph, "program", instruction, roles, plan, station, points, front)
 
 
 @dataclass(frozen=True)

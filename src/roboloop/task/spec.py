@@ -11,10 +11,13 @@ from roboloop.record import from_plain
 from roboloop.robot import ROBOTS
 from roboloop.run import read_json, write_json
 from roboloop.scene.graph import SceneGraph
+from roboloop.station import ONLY_ARM, Mount, station_of
 from roboloop.task.constraints import parse
 from roboloop.task.expression import SHARE
 
-FORMAT = 2
+FORMAT = 3
+BOTH = "both"
+"""Arms that move together what they hold together."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class Stage:
     """`role.keypoint` on a jointed part that the closed hand pushes, without holding it."""
     dwell: float = 0.0
     """How long the hand stays where the sub-goal holds, s."""
+    arm: str = ONLY_ARM
+    """Who does it: the name of an arm, or `both`, who then move together what both hold."""
+    at_once: bool = False
+    """Whether it is done at the same time as the stage before it, which another arm does."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,8 @@ class Task:
     stages: tuple[Stage, ...]
     success: tuple[str, ...]
     """Constraints that hold after the hand has let go and things have settled."""
-    robot: str
-    T_world_base: Float[np.ndarray, "4 4"]
-    """Where the robot's base stands."""
+    arms: tuple[Mount, ...]
+    """One arm, whose name is `robot`, or a `left` and a `right` one."""
     front: View
 
     def constraints(self) -> list[str]:
@@ -76,22 +82,51 @@ class Task:
         stages = [c for s in self.stages for c in (*s.subgoal, *s.path)]
         return [*stages, *self.success]
 
-    def held(self, index: int) -> str | None:
-        """What the hand holds when stage `index` begins: a `role`, a `role.keypoint`, or None."""
+    @property
+    def robot(self) -> str:
+        """The station that does it, a key of `STATIONS`."""
+        return station_of(self.arms)
+
+    def mount(self, arm: str) -> Mount:
+        """The arm of a name."""
+        return next(each for each in self.arms if each.name == arm)
+
+    def steps(self) -> tuple[tuple[int, ...], ...]:
+        """The stages, those that are done at once together."""
+        steps: list[tuple[int, ...]] = []
+        for i, stage in enumerate(self.stages):
+            steps[-1:] = [(*steps[-1], i)] if stage.at_once else [*steps[-1:], (i,)]
+        return tuple(steps)
+
+    def held(self, index: int, arm: str | None = None) -> str | None:
+        """What a hand holds when stage `index` begins: a `role`, a `role.keypoint`, or None.
+
+        Args:
+            index: The stage.
+            arm: Whose hand; None is the one that does the stage, of both the first.
+        """
+        arm = self.stages[index].arm if arm is None else arm
+        arm = self.arms[0].name if arm == BOTH else arm
         held = None
         for stage in self.stages[:index]:
-            held = stage.grasp or (None if stage.release else held)
+            if stage.arm in (arm, BOTH):
+                held = stage.grasp or (None if stage.release else held)
         return held
 
     def dimension_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Names of the dimensions of `observation.state` and of `action`.
 
-        The state: arm joints (rad), the hand's opening 0..1, and the hand's place in the robot's
+        The state of an arm: its joints (rad), the hand's opening 0..1, and the hand's place in the
         base frame, by forward kinematics: position (m), and the directions of its x and y axes.
         """
-        joints = ROBOTS[self.robot].arm_joints
         hand = [f"eef.{part}{axis}" for part in ("", "x_", "y_") for axis in "xyz"]
-        return (*joints, "opening", *hand), (*joints, "gripper")
+        state, action = list[str](), list[str]()
+        for mount in self.arms:
+            prefix = "" if mount.name == ONLY_ARM else f"{mount.name}."
+            joints = ROBOTS[mount.robot].arm_joints
+            state += [prefix + name for name in (*joints, "opening", *hand)]
+            action += [prefix + name for name in (*joints, "gripper")]
+        return tuple(state), tuple(action)
 
     def check(self, graph: SceneGraph) -> None:
         """Check that the scene has every object, keypoint and joint that the task names.
@@ -101,7 +136,7 @@ class Task:
         """
         objects = {role: graph.object(name) for role, name in self.roles.items()}
         points = {f"{r}.{k}" for r, o in objects.items() for k in o.keypoints}
-        points.add("robot.eef")
+        points |= {f"{mount.name}.{part}" for mount in self.arms for part in ("eef", "base")}
         joints = {f"{r}.{j.name}" for r, o in objects.items() for j in o.joints}
         for text in self.constraints():
             used_points, used_joints = parse(text).names()

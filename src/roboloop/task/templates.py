@@ -1,7 +1,7 @@
 """Task kinds: what "put A on B", "open A" or "pour A into B" mean as stages and constraints."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from roboloop.errors import RoboloopError
 from roboloop.scene.graph import SceneObject
@@ -41,15 +41,23 @@ def handle_of(object_: SceneObject, joint: str) -> str:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What to do, and when it is done."""
+
+    stages: tuple[Stage, ...]
+    success: tuple[str, ...]
+    places: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of two arms, what each has to reach: `role.keypoint` where they are now, by arm."""
+
+
+@dataclass(frozen=True)
 class Kind:
     """A task kind: the roles that a sentence has to name, and what to do with them."""
 
     roles: tuple[str, ...]
-    stages: Callable[[Mapping[str, SceneObject], str | None], "Plan"]
-    """Objects by role, and the joint's name (or None) -> stages and success constraints."""
-
-
-Plan = tuple[tuple[Stage, ...], tuple[str, ...]]
+    plan: Callable[[Mapping[str, SceneObject], str | None], Plan]
+    """Objects by role, and the joint's name (or None) -> what to do."""
+    n_arms: int = 1
 
 
 def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
@@ -89,7 +97,8 @@ def _put(keypoint: str, radius: float) -> Plan:
         Stage("retreat", reference=goal, subgoal=(hand_clear("object"),)),
     )
     reach = f"norm(xy(object.bottom - {goal})) < {radius:.3f}"
-    return stages, (reach, f"abs(z(object.bottom - {goal})) < 0.03", UPRIGHT, hand_clear("object"))
+    on = f"abs(z(object.bottom - {goal})) < 0.03"
+    return Plan(stages, (reach, on, UPRIGHT, hand_clear("object")))
 
 
 def _stand_in(width: float) -> Plan:
@@ -116,7 +125,7 @@ def _stand_in(width: float) -> Plan:
         "z(object.end - target.top) > 0",
         clear,
     )
-    return stages, success
+    return Plan(stages, success)
 
 
 def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
@@ -171,11 +180,11 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     )
     radius = 0.5 * min(target.size[:2])
     inside = [f"norm(xy({role}.center - target.inside)) < {radius:.3f}" for role in contents]
-    return stages, (*inside, hand_clear("object"))
+    return Plan(stages, (*inside, hand_clear("object")))
 
 
 def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], Plan]:
-    def stages(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
+    def plan(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         target = roles["target"]
         than, aim, enough = LEVELS[word]
         goal, done = (f"share(target.{joint}) {than} {share}" for share in (aim, enough))
@@ -188,9 +197,10 @@ def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], 
                 Stage("grasp", reference=handle, grasp=handle),
                 Stage(word, reference=handle, release=handle, subgoal=(goal,)),
             )
-        return (*moves, Stage("retreat", reference=handle, subgoal=(clear,))), (done, clear)
+        retreat = Stage("retreat", reference=handle, subgoal=(clear,))
+        return Plan((*moves, retreat), (done, clear))
 
-    return stages
+    return plan
 
 
 KINDS: dict[str, Kind] = {

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from roboloop import pose
-from roboloop.cell import Cell
+from roboloop.cell import Cell, bodies_below
 from roboloop.demo.solver.geometry import BOX, CAPSULE, CYLINDER, distances
-from roboloop.demo.ways.collision import below
 from roboloop.kinematics import Chain, joint_frames
 from roboloop.robot import robot_chain
 from roboloop.task.expression import Values
@@ -78,7 +77,7 @@ class Reach:
     rest: Float[np.ndarray, "n"]
     """A natural posture."""
     held: dict[str, Float[np.ndarray, "3"]]
-    """Points that move with the hand, in its frame; `robot.eef` is its origin."""
+    """Points that move with the hand, in its frame; the hand itself is its origin."""
     values: Values
     """All other points, and joints."""
     body: Float[np.ndarray, "P 3"]
@@ -125,31 +124,27 @@ def reach_of(
     T_eef_world = T_eef_body @ pose.inverse(T_world_body)
     own = {k: p for k, p in values.points.items() if k.startswith(f"{role}.")}
     held = {k: pose.transform(T_eef_world, p) for k, p in own.items()}
-    others = {k: p for k, p in values.points.items() if k not in own and k != "robot.eef"}
-    hand = below(model, int(model.site_bodyid[model.site("robot/eef").id]))
-    T_eef = pose.from_parts(
-        data.site_xpos[model.site("robot/eef").id],
-        data.site_xmat[model.site("robot/eef").id].reshape(3, 3),
-    )
+    others = {k: p for k, p in values.points.items() if k not in own and k != cell.eef}
+    R_world_eef = data.site_xmat[cell.eef_site].reshape(3, 3)
+    T_eef = pose.from_parts(data.site_xpos[cell.eef_site], R_world_eef)
     solid = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
-    is_robot = np.array([model.body(b).name.startswith("robot/") for b in range(model.nbody)])
-    of_hand = solid & np.isin(model.geom_bodyid, hand)
-    of_body = solid & np.isin(model.geom_bodyid, below(model, body))
+    of_hand = solid & np.isin(model.geom_bodyid, cell.hand_bodies)
+    of_body = solid & np.isin(model.geom_bodyid, bodies_below(model, body))
     of_body |= solid & np.isin(model.geom_bodyid, cell.contents(body))
-    around = solid & ~is_robot[model.geom_bodyid] & ~of_body
+    around = solid & ~cell.is_robot[model.geom_bodyid] & ~of_body
     points = np.concatenate(
         [
             pose.transform(pose.inverse(T_eef), _corners(model, data, of_hand)),
             pose.transform(T_eef_world, _corners(model, data, of_body)),
         ]
     )
-    chain, base = robot_chain(cell.robot.name), cell.task.T_world_base
+    chain, base = robot_chain(cell.robot.name), cell.mount.T_world_base
     # the way is measured from where the object would stand upright: nothing is tilted for nothing
     upright = T_world_body.copy()
     upright[:3, :3] = pose.yaw_to_matrix(pose.yaw_of(T_world_body))
     return Reach(
         chain, base, upright @ pose.inverse(T_eef_body), q, np.array(cell.robot.home),
-        {**held, "robot.eef": np.zeros(3)}, Values(others, values.joints),
+        {**held, cell.eef: np.zeros(3)}, Values(others, values.joints),
         spread(points, N_BODY), _shapes(model, data, np.flatnonzero(around)),
         np.array([0.0, 0.0, 1.0]), np.array([[-np.inf] * 3, [np.inf] * 3]),
     )  # fmt: skip

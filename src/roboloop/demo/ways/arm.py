@@ -47,8 +47,8 @@ class Arm:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.data = mujoco.MjData(cell.model)
-        self._collisions = Collisions(cell.model)
-        self._T_base_world = pose.inverse(cell.task.T_world_base)
+        self._collisions = Collisions(cell)
+        self._T_base_world = pose.inverse(cell.mount.T_world_base)
 
     def update(self, qpos: Float[np.ndarray, "nq"]) -> None:
         """Set the state that `body_pose`, `values` and `data` speak of, in place."""
@@ -74,7 +74,7 @@ class Arm:
 
     def eef(self, q: Float[np.ndarray, "n"]) -> Float[np.ndarray, "4 4"]:
         """Pose of the hand."""
-        return self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, q[None])[0]
+        return self.cell.mount.T_world_base @ forward_kinematics(self.cell.robot, q[None])[0]
 
     def reach(
         self, Ts_world_eef: Float[np.ndarray, "K 4 4"], q: Float[np.ndarray, "*K n"]
@@ -101,7 +101,7 @@ class Arm:
         start = np.broadcast_to(q, (len(Ts_world_eef), len(q)))
         Ts_base_eef = self._T_base_world @ Ts_world_eef
         ik = inverse_kinematics(robot, Ts_base_eef, start, n_restarts(robot), weights=HOLD)
-        Ts = self.cell.task.T_world_base @ forward_kinematics(robot, ik.q)
+        Ts = self.cell.mount.T_world_base @ forward_kinematics(robot, ik.q)
         cosines = np.einsum("kij,kij->kj", Ts[:, :3, :3], Ts_world_eef[:, :3, :3])
         good = (cosines[:, 1] > np.cos(HOLD_TURN)) & (cosines[:, 2] > np.cos(HOLD_TILT))
         return ik.q, Ts, good & (ik.position_error < POSITION_TOLERANCE)
@@ -170,7 +170,7 @@ class Arm:
         every = np.tile(qpos, (len(q), 1))
         every[:, self.cell.arm_qpos] = q
         if held is not None and T_held_eef is not None:
-            Ts_eef = self.cell.task.T_world_base @ forward_kinematics(self.cell.robot, q)
+            Ts_eef = self.cell.mount.T_world_base @ forward_kinematics(self.cell.robot, q)
             set_free(every, self.cell.model, held, Ts_eef @ pose.inverse(T_held_eef))
         return every
 
@@ -309,7 +309,7 @@ class Arm:
         """
         q = qpos[self.cell.arm_qpos]
         start = self.eef(q)
-        x, y = self.cell.task.T_world_base[:3, :2].T
+        x, y = self.cell.mount.T_world_base[:3, :2].T
         befores = []
         for aside in (0 * x, -x, y, -y):
             up = self.longest(start, CARRY_LIFT * (aside + np.array([0, 0, 1])), q, allowed)

@@ -1,4 +1,4 @@
-"""Collision of the whole arm and what it holds, on MuJoCo's own shapes."""
+"""Collision of whole arms and what they hold, on MuJoCo's own shapes."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -7,21 +7,21 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from roboloop.cell import Cell, bodies_below
+
 MARGIN = 0.01
 """Distances are known below this; farther counts as this, m."""
 
 
 class Collisions:
-    """Distances between what moves (robot, held object) and everything else in one model."""
+    """Distances between what moves (arms, held object) and everything else in one cell."""
 
-    def __init__(self, model: mujoco.MjModel) -> None:
-        self._model = copy.copy(model)
+    def __init__(self, cell: Cell) -> None:
+        self._model = copy.copy(cell.model)
         self._model.geom_margin[:] = MARGIN
         self._data = mujoco.MjData(self._model)
-        names = [model.body(b).name for b in range(model.nbody)]
-        robot = np.array([n.startswith("robot/") for n in names])
-        self._is_robot = robot[model.geom_bodyid]
-        self._hand = below(model, int(model.site_bodyid[model.site("robot/eef").id]))
+        self._is_robot = cell.is_robot[self._model.geom_bodyid]
+        self._hands = np.concatenate([arm.hand_bodies for arm in cell.arms])
 
     def clearances(
         self,
@@ -36,34 +36,29 @@ class Collisions:
 
         Args:
             qpos: Whole configurations; a held object is where qpos says.
-            held: Body that moves with the hand: checked against the scene, not against the hand.
-            touched: Body that the hand may touch (what it is about to hold), with its children.
+            held: Body that moves with the hand: checked against the scene, not against hands.
+            touched: Body that hands may touch (what it is about to hold), with its children.
             inside: Bodies that go with what is held, and count for nothing.
         """
         model = self._model
         body_of = model.geom_bodyid
         moves = self._is_robot if held is None else self._is_robot | (body_of == held)
         loose = np.isin(body_of, inside)
-        in_hand = np.isin(body_of, self._hand)
+        in_hand = np.isin(body_of, self._hands)
         free = [b for b in (held, touched) if b is not None]
-        ours = np.isin(body_of, np.concatenate([below(model, b) for b in free])) if free else None
+        ours = (
+            np.isin(body_of, np.concatenate([bodies_below(model, b) for b in free]))
+            if free
+            else None
+        )
         for q in qpos:
             self._data.qpos[:] = q
             mujoco.mj_kinematics(model, self._data)
             mujoco.mj_collision(model, self._data)
             a, b = self._data.contact.geom.T
-            counts = moves[a] != moves[b]
+            counts = (moves[a] != moves[b]) & (np.minimum(a, b) >= 0)  # cloth is no geom, and soft
             counts |= self._is_robot[a] & self._is_robot[b]
             counts &= ~(loose[a] | loose[b])
             if ours is not None:
                 counts &= ~((ours[a] & in_hand[b]) | (ours[b] & in_hand[a]))
             yield min(MARGIN, self._data.contact.dist[counts].min(initial=MARGIN))
-
-
-def below(model: mujoco.MjModel, body: int) -> np.ndarray:
-    """A body and everything that hangs on it."""
-    inside = np.zeros(model.nbody, bool)
-    inside[body] = True
-    for b in range(body + 1, model.nbody):
-        inside[b] |= inside[model.body_parentid[b]]
-    return np.flatnonzero(inside)

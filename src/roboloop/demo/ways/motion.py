@@ -1,6 +1,6 @@
 """End-effector waypoints -> joint targets at the control rate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -30,10 +30,10 @@ GRIP_STEPS = 8
 
 @dataclass(frozen=True)
 class Motion:
-    """Planned controls of one stage."""
+    """Planned controls of one step of a task."""
 
     ctrl: Float[np.ndarray, "T nu"]
-    """Joint targets and the gripper's, one row a control step."""
+    """Joint targets and the gripper's, one row a control step; NaN stays as it is."""
     astray: range = range(0)
     """Steps that lead away from the goal on purpose, so that getting back can be learnt."""
 
@@ -43,6 +43,10 @@ class Motion:
         result = np.ones(len(self.ctrl), bool)
         result[list(self.astray)] = False
         return result
+
+    def after(self, ctrl: Float[np.ndarray, "nu"]) -> "Motion":
+        """The motion after other controls, without what stays as it is."""
+        return replace(self, ctrl=np.where(np.isnan(self.ctrl), ctrl, self.ctrl))
 
 
 def timed(waypoints: Float[np.ndarray, "W 4 4"], speed: float = 1.0) -> Float[np.ndarray, "T 4 4"]:

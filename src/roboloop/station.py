@@ -1,0 +1,58 @@
+"""Stations: the arms that do a task together, and where they stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop.robot import PREFIX, ROBOTS, Robot
+
+ONLY_ARM = "robot"
+"""The name of an arm that is alone."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """An arm of a task: which robot, and where its base stands."""
+
+    name: str
+    """`robot`, or `left` and `right`. Its hand is the point `NAME.eef` in constraints."""
+    robot: str
+    """A key of `ROBOTS`."""
+    T_world_base: Float[np.ndarray, "4 4"]
+
+    @property
+    def prefix(self) -> str:
+        """Before every name of the arm in a model."""
+        return PREFIX if self.name == ONLY_ARM else f"{PREFIX}{self.name}/"
+
+
+@dataclass(frozen=True)
+class Station:
+    """One arm, or two of a kind that face each other."""
+
+    name: str
+    robot: Robot
+    """What every arm is."""
+    arms: tuple[str, ...] = (ONLY_ARM,)
+    """Names of the arms."""
+    apart: tuple[float, float] = (0.0, 0.0)
+    """Smallest and largest distance between two bases, m."""
+
+
+STATIONS: Mapping[str, Station] = {
+    **{name: Station(name, robot) for name, robot in ROBOTS.items()},
+    "two_pandas": Station("two_pandas", ROBOTS["panda"], ("left", "right"), (0.85, 1.3)),
+}
+"""What `--robot` may be."""
+
+
+def station_of(arms: tuple[Mount, ...]) -> str:
+    """The name of the station that has these arms."""
+    names = tuple(arm.name for arm in arms)
+    return next(
+        name
+        for name, station in STATIONS.items()
+        if station.arms == names and station.robot.name == arms[0].robot
+    )
