@@ -66,6 +66,12 @@ class Cell:
         return bodies_below(self.model, int(self.model.site_bodyid[self.eef_site]))
 
     @cached_property
+    def bodies(self) -> Int[np.ndarray, "b"]:
+        """The bodies of the arm, its hand with it."""
+        names = (self.model.body(b).name for b in range(self.model.nbody))
+        return np.array([b for b, n in enumerate(names) if n.startswith(self.mount.prefix)])
+
+    @cached_property
     def is_robot(self) -> Bool[np.ndarray, "nbody"]:
         """Which bodies belong to an arm, this one or another."""
         names = (self.model.body(b).name for b in range(self.model.nbody))
@@ -176,6 +182,15 @@ class Cell:
     def is_free(self, reference: str) -> bool:
         """Whether what a `role` or `role.keypoint` is on can be carried about."""
         return self.frame_body(reference) in self.free_bodies
+
+    def is_jointed(self, reference: str) -> bool:
+        """Whether what a `role.keypoint` is on moves by a joint: a drawer, a door, a knob."""
+        body = self.frame_body(reference)
+        free = mujoco.mjtJoint.mjJNT_FREE
+        return bool(
+            self.model.body_jntnum[body] == 1
+            and self.model.jnt_type[self.model.body_jntadr[body]] != free
+        )
 
     def contents(self, body: int) -> list[int]:
         """The bodies of what is in an object, and goes where it goes."""

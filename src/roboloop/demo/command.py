@@ -12,7 +12,7 @@ from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
 from roboloop.demo.execute import attempt, rngs_for
-from roboloop.demo.planner import Planner
+from roboloop.demo.team import expert
 from roboloop.errors import RoboloopError
 from roboloop.interval import percent
 from roboloop.run import CommonFlags, Run
@@ -74,7 +74,7 @@ def _plan(folder: Path, scene: Path, task: Path, seed: int, indices: range) -> l
     cousins = list_cousins(scene)
     cells = load_cells([cousins[i] for i in indices], read_task(task))
     rngs = rngs_for(seed, STAGE, indices)
-    experts = [Planner(cell, rng) for cell, rng in zip(cells, rngs, strict=True)]
+    experts = [expert(cell, rng) for cell, rng in zip(cells, rngs, strict=True)]
     results = attempt(cells, experts, indices, rngs)
     for index, result in zip(indices, results, strict=True):
         if result.episode is not None and not result.reason:

@@ -27,9 +27,11 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
     violated = [c for c in cell.success if c.violation(values) > 0]
     if not violated:
         return ""
-    if "object" in cell.task.roles:
+    if "object" in cell.task.roles and cell.is_free("object"):
         return _object_reason(cell, qpos, [c.text for c in violated])
     moved = {j for c in cell.success for j in c.names()[1]}
+    if not moved:
+        return f"that {violated[0].sentence} fails"
     address = cell.joint_address(moved.pop().removesuffix(SHARE))
     span = np.ptp(cell.model.jnt_range[cell.joint_at(address)])
     share = np.abs(qpos[:, address] - qpos[0, address]).max() / span

@@ -1,4 +1,4 @@
-"""The planner: solves the stages of a task in one cell, on the state that it is told.
+"""The planner: solves the stages of a task that one arm does, on the state that it is told.
 
 It sees the simulator's state, or a tracker's estimate of it. Every stage is planned when the one
 before has been executed, from where things really are; and planned again, warm, where they moved.
@@ -22,11 +22,10 @@ from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
 from roboloop.demo.ways.arm import TURNS_ALONG, Allowed, Arm, set_free
 from roboloop.demo.ways.motion import GRIP_STEPS, Motion, timed, with_gripper
-from roboloop.robot import forward_kinematics
 from roboloop.sim import CONTROL_DT
 from roboloop.task.constraints import Constraint, Values, parse
 from roboloop.task.expression import SHARE
-from roboloop.task.spec import Stage
+from roboloop.task.spec import BOTH, Stage
 
 APPROACH = 0.07
 """Straight way of the hand before a grasp and before a release, m."""
@@ -56,7 +55,7 @@ class Expert(Protocol):
     """Makes demonstrations in one cell, stage by stage."""
 
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
-        """Plan stage `index` of the cell's task from the state `qpos`.
+        """Plan step `index` of the cell's task (see `Task.steps`) from the state `qpos`.
 
         Raises:
             Unreachable: It cannot be done from here; says why.
@@ -65,7 +64,7 @@ class Expert(Protocol):
 
 
 class Planner:
-    """The `Expert` that solves sub-goals from scratch."""
+    """The `Expert` that solves sub-goals from scratch, of one arm: here a step is a stage."""
 
     def __init__(self, cell: Cell, rng: np.random.Generator) -> None:
         self.cell, self._rng = cell, rng
@@ -89,7 +88,9 @@ class Planner:
         if stage.push:
             return Motion(with_gripper(self._push(stage, stage.push, qpos), robot.gripper_closed))
         if held:
-            path = self._transfer(index, held, qpos, warm)
+            path = qpos[self.cell.arm_qpos][None]
+            if stage.subgoal:
+                path = self._transfer(index, held, qpos, warm)
             dwell = round(stage.dwell / CONTROL_DT)
             path = np.concatenate([path, np.repeat(path[-1:], dwell, 0)])
             n_open = GRIP_STEPS if stage.release else 0
@@ -180,10 +181,12 @@ class Planner:
         Raises:
             Unreachable: It cannot; says why.
         """
+        held = str(self.cell.task.stages[index].grasp)
         for stage in self.cell.task.stages[index + 1 :]:
-            q = self._can_end(
-                stage, str(self.cell.task.stages[index].grasp), qpos, q, T_body_eef, body
-            )
+            if stage.arm not in (self.cell.mount.name, BOTH):
+                continue
+            if stage.subgoal:
+                q = self._can_end(stage, held, qpos, q, T_body_eef, body)
             if stage.release:
                 return
 
@@ -198,7 +201,7 @@ class Planner:
     ) -> np.ndarray:
         """An arm position at which a stage can end without a collision."""
         state = qpos.copy()
-        if "." in held:
+        if self.cell.is_jointed(held):
             address, value = self._joint_goal(stage)
             T_end = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
             Ts = np.stack([pose.turned(self.arm.eef(q), T_end, share) for share in TURNS_ALONG])
@@ -212,8 +215,9 @@ class Planner:
         _, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body)
         for there in answers:
             state[self.cell.arm_qpos] = there
-            T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
-            set_free(state[None], self.cell.model, body, T_world_body)
+            if self.cell.is_free(held):
+                T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
+                set_free(state[None], self.cell.model, body, T_world_body)
             if all(self.arm.clear_states(state[None], held=body)):
                 return there
         raise Unreachable("the arm is in the way")
@@ -234,7 +238,8 @@ class Planner:
             Unreachable: There is none; says which constraint fails, and by how much.
         """
         constraints = tuple(parse(text) for text in (*stage.subgoal, *stage.path))
-        reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), held)
+        moves = held.partition(".")[0] if self.cell.is_free(held) else held
+        reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), moves)
         answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng, warm)
         if warm is not None and answers[0].problem:
             answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng)
@@ -244,6 +249,23 @@ class Planner:
             raise Unreachable(self._why[stage.name] or answers[0].problem)
         return reach, (answer.q[0] for answer in answers if not answer.problem)
 
+    def ends(
+        self,
+        index: int,
+        qpos: Float[np.ndarray, "nq"],
+        body: int,
+        T_body_eef: Float[np.ndarray, "4 4"],
+        n: int,
+    ) -> Iterator[Float[np.ndarray, "n"]]:
+        """At most `n` arm positions at which what is held meets the sub-goal of stage `index`.
+
+        Raises:
+            Unreachable: There is none; says why.
+        """
+        stage, held = self.cell.task.stages[index], str(self.cell.task.held(index))
+        q = qpos[self.cell.arm_qpos]
+        return islice(self._subgoals(stage, held, qpos, q, T_body_eef, body)[1], n)
+
     # --- moving what is held
 
     def _transfer(self, index: int, held: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
@@ -251,7 +273,7 @@ class Planner:
         stage, body = self.cell.task.stages[index], self.cell.frame_body(held)
         q = qpos[self.cell.arm_qpos]
         self.arm.update(qpos)
-        if "." in held:
+        if self.cell.is_jointed(held):
             address, values = self._joint_values(stage, qpos)
             return self.arm.along_joint(qpos, address, values, body)
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
@@ -260,7 +282,8 @@ class Planner:
         allowed = partial(self._keeps, [parse(text) for text in stage.path], reach, q)
         problem = ""
         for there in islice(answers, 1 if warm else MAX_ENDS):
-            for way in self._ways(stage, reach, qpos, there, body, allowed, not warm):
+            rigid = body if self.cell.is_free(held) else None
+            for way in self._ways(stage, reach, qpos, there, rigid, allowed, not warm):
                 try:
                     path = way()
                 except Unreachable as error:
@@ -276,7 +299,7 @@ class Planner:
         reach: Reach,
         qpos: np.ndarray,
         there: np.ndarray,
-        body: int,
+        body: int | None,
         allowed: Allowed,
         search: bool,
     ) -> Iterator[Callable[[], np.ndarray]]:
@@ -303,8 +326,7 @@ class Planner:
     ) -> Bool[np.ndarray, "T"]:
         """Where path constraints hold; one that is violated at `q` may stay so, but no worse."""
         rows = np.concatenate([q[None], path])
-        Ts = self.cell.mount.T_world_base @ forward_kinematics(self.cell.robot, rows)
-        values, kept = reach.values_at(Ts), np.ones(len(path), bool)
+        values, kept = reach.values_at(self.arm.eefs(rows)), np.ones(len(path), bool)
         for c in constraints:
             start, *off = np.broadcast_to(c.violation(values), len(rows))
             kept &= np.array(off) <= max(c.tolerance, start)

@@ -52,22 +52,23 @@ def ranked_grasps(
 
 
 def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
-    """On a handle: its middle, straight from the front.
+    """On a door or drawer: the middle of its handle, straight from the front.
 
-    Elsewhere: the hand pointing down and turned as at home, its pads full on the object, on the
+    Elsewhere: near the keypoint if there is one, the hand pointing down and turned as at home, its pads full on the object, on the
     robot's left.
     """
     cell = arm.cell
-    obj = cell.graph.object(cell.task.roles[what.partition(".")[0]])
-    if near is not None:
-        off = np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
+    role = what.partition(".")[0]
+    obj = cell.graph.object(cell.task.roles[role])
+    off = 0.0 if near is None else np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
+    if not cell.is_free(what):
         return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ obj.T_world_obj[:3, 0]
-    site = cell.model.site(cell.site_name(f"{what}.top")).id
+    site = cell.model.site(cell.site_name(f"{role}.top")).id
     above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - arm.data.site_xpos[site, 2]
     aside = Ts_world_eef[:, :3, 3] @ cell.mount.T_world_base[:3, 1] / max(obj.size[:2])
     turn = _turns(arm.eef(np.array(cell.robot.home)), Ts_world_eef)
     tilt = 1 + Ts_world_eef[:, 2, 2]
-    return tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
+    return 20 * off + tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
 
 
 def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from time import process_time
 from roboloop.cell import Cell, build_cell
 from roboloop.data.episode import Episode
 from roboloop.demo.execute import attempt, rngs_for
-from roboloop.demo.planner import Planner
+from roboloop.demo.team import expert
 from roboloop.scene.graph import SceneGraph
 from roboloop.task.spec import Task
 
@@ -32,5 +32,5 @@ def try_task(graph: SceneGraph, task: Task, name: str, seed: int) -> Trial:
     cell = build_cell(graph, task, name)
     (rng,) = rngs_for(seed, STAGE, [0])
     start = process_time()
-    (result,) = attempt([cell], [Planner(cell, rng)], [seed], [rng])
+    (result,) = attempt([cell], [expert(cell, rng)], [seed], [rng])
     return Trial(cell, result.episode, result.reason, process_time() - start)

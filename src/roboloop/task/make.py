@@ -15,6 +15,7 @@ from roboloop.task.placement import place_base, place_pair
 from roboloop.task.sentence import read_sentence
 from roboloop.task.spec import Task, View
 from roboloop.task.templates import KINDS, LEVELS, Plan, handle_of
+from roboloop.task.two_arms import KINDS_OF_TWO
 
 WORKSPACE_MARGIN = 0.16
 """The view holds this much around the task's objects: room for the hand, m."""
@@ -28,14 +29,14 @@ def make_task(graph: SceneGraph, sentence: str, station: Station) -> Task:
             task needs another number of arms, or no place of the base reaches them.
     """
     reading = read_sentence(sentence, graph)
-    kind = KINDS[reading.kind]
-    if kind.n_arms != len(station.arms):
-        names = [each.name for each in STATIONS.values() if len(each.arms) == kind.n_arms]
+    kinds = (KINDS, KINDS_OF_TWO)[len(station.arms) - 1]
+    if reading.kind not in kinds:
+        others = [s.name for s in STATIONS.values() if len(s.arms) != len(station.arms)]
         raise RoboloopError(
-            f"`{sentence}` is a task for {'two arms' if kind.n_arms > 1 else 'one arm'}, "
-            f"not for `{station.name}`",
-            f"give one of {', '.join(names)}",
+            f"`{sentence}` is no task for {('one arm', 'two arms')[len(station.arms) - 1]}",
+            f"give `--robot` {' or '.join(others)}",
         )
+    kind = kinds[reading.kind]
     objects = [graph.object(reading.roles[role]) for role in kind.roles]
     roles = reading.roles | _contents(graph, reading.roles.get("object", ""))
     plan = kind.plan({role: graph.object(name) for role, name in roles.items()}, reading.joint)

@@ -89,9 +89,10 @@ def place_pair(
     own = [p[:, :2] for p in points]
     middle = np.concatenate(own).mean(0)
     ahead = own[1].mean(0) - own[0].mean(0)
+    camera = graph.camera.T_world_camera[:2, 3]
     low, high = station.robot.reach
     best: tuple[float, list[np.ndarray]] | None = None
-    ways = np.deg2rad(np.arange(-45, 46, 15)), np.linspace(*station.apart, 5), np.arange(-3, 4)
+    ways = np.deg2rad(np.arange(-45, 46, 15)), np.linspace(*station.apart, 5), np.arange(-8, 9)
     for turn, apart, aside in product(*ways):
         angle = np.arctan2(ahead[1], ahead[0]) + turn
         along = np.array([np.cos(angle), np.sin(angle)])
@@ -102,6 +103,7 @@ def place_pair(
         if far.min() < low or far.max() > high or any(_blocked(b, graph) for b in bases):
             continue
         cost = np.abs(far - (low + high) / 2).max() / (high - low) + 0.3 * abs(turn)
+        cost += 0.1 * np.sign((camera - middle) @ across)  # rather not in its view
         if best is None or cost < best[0]:
             best = cost, bases
     if best is None:

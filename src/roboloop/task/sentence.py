@@ -24,6 +24,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("turn_on", r"(?:turn|switch) (?P<target>.+?)(?: on)?"),
     ("open", r"(?:open|pull open|pull out) (?P<target>.+)"),
     ("close", r"(?:close|shut|push in) (?P<target>.+)"),
+    ("lift", r"(?:lift|raise|pick up)(?: up)? (?P<object>.+?)(?: up)?"),
+    ("fold", r"fold(?: up)? (?P<object>.+?)(?: in half| up)?"),
     ("press", r"(?:press|push|hit)(?: down)?(?: on)? (?P<target>.+)"),
 )
 _FILLER = {"the", "a", "an", "of", "that", "is", "please", "its", "one", "colored", "top"}
@@ -59,13 +61,15 @@ def read_sentence(sentence: str, graph: SceneGraph) -> Reading:
         raise RoboloopError(
             f"no task kind fits the sentence `{sentence}`",
             "say `put A on B`, `put A in B`, `pour A into B`, `open A`, `close A`, `turn on A`, "
-            "`turn off A` or `press A`",
+            "`turn off A`, `press A`, `lift A` or `fold A`",
         )
     phrases = match.groupdict()
     roles: dict[str, str] = {}
     for role, phrase in phrases.items():
         roles[role] = _find_object(phrase, graph, exclude=set(roles.values())).name
-    joint = _find_joint(kind, phrases["target"], graph.object(roles["target"]))
+    joint = None
+    if "target" in roles:
+        joint = _find_joint(kind, phrases["target"], graph.object(roles["target"]))
     return Reading(kind, roles, joint.name if joint else None)
 
 

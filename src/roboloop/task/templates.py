@@ -57,7 +57,6 @@ class Kind:
     roles: tuple[str, ...]
     plan: Callable[[Mapping[str, SceneObject], str | None], Plan]
     """Objects by role, and the joint's name (or None) -> what to do."""
-    n_arms: int = 1
 
 
 def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:

@@ -104,7 +104,7 @@ def reach_of(
     q: Float[np.ndarray, "n"],
     body: int,
     T_eef_body: Float[np.ndarray, "4 4"],
-    role: str,
+    moves: str,
 ) -> Reach:
     """What moving a held object amounts to in a cell.
 
@@ -114,7 +114,8 @@ def reach_of(
         q: The arm, at the grasp or after it.
         body: The body that is held.
         T_eef_body: How it is held.
-        role: The role that it plays: its keypoints move with the hand.
+        moves: The `role` all of whose keypoints move with the hand, or the one `role.keypoint` of
+            something soft.
     """
     model, data = cell.model, mujoco.MjData(cell.model)
     data.qpos[:] = qpos
@@ -122,7 +123,7 @@ def reach_of(
     T_world_body = pose.from_parts(data.xpos[body], data.xmat[body].reshape(3, 3))
     values = cell.values(data.site_xpos.copy(), data.qpos.copy())
     T_eef_world = T_eef_body @ pose.inverse(T_world_body)
-    own = {k: p for k, p in values.points.items() if k.startswith(f"{role}.")}
+    own = {k: p for k, p in values.points.items() if k == moves or k.startswith(f"{moves}.")}
     held = {k: pose.transform(T_eef_world, p) for k, p in own.items()}
     others = {k: p for k, p in values.points.items() if k not in own and k != cell.eef}
     R_world_eef = data.site_xmat[cell.eef_site].reshape(3, 3)

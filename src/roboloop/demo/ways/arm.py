@@ -11,7 +11,15 @@ from roboloop.cell import Cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.collision import Collisions
 from roboloop.demo.ways.detour import LIFTS, over, through_joints
-from roboloop.demo.ways.motion import POSITION_TOLERANCE, end_of, follow, met, n_restarts, timed
+from roboloop.demo.ways.motion import (
+    POSITION_TOLERANCE,
+    end_of,
+    follow,
+    met,
+    n_restarts,
+    solved,
+    timed,
+)
 from roboloop.demo.ways.transit import Free
 from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
@@ -74,7 +82,11 @@ class Arm:
 
     def eef(self, q: Float[np.ndarray, "n"]) -> Float[np.ndarray, "4 4"]:
         """Pose of the hand."""
-        return self.cell.mount.T_world_base @ forward_kinematics(self.cell.robot, q[None])[0]
+        return self.eefs(q[None])[0]
+
+    def eefs(self, q: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B 4 4"]:
+        """Poses of the hand."""
+        return self.cell.mount.T_world_base @ forward_kinematics(self.cell.robot, q)
 
     def reach(
         self, Ts_world_eef: Float[np.ndarray, "K 4 4"], q: Float[np.ndarray, "*K n"]
@@ -101,7 +113,7 @@ class Arm:
         start = np.broadcast_to(q, (len(Ts_world_eef), len(q)))
         Ts_base_eef = self._T_base_world @ Ts_world_eef
         ik = inverse_kinematics(robot, Ts_base_eef, start, n_restarts(robot), weights=HOLD)
-        Ts = self.cell.mount.T_world_base @ forward_kinematics(robot, ik.q)
+        Ts = self.eefs(ik.q)
         cosines = np.einsum("kij,kij->kj", Ts[:, :3, :3], Ts_world_eef[:, :3, :3])
         good = (cosines[:, 1] > np.cos(HOLD_TURN)) & (cosines[:, 2] > np.cos(HOLD_TILT))
         return ik.q, Ts, good & (ik.position_error < POSITION_TOLERANCE)
@@ -111,29 +123,31 @@ class Arm:
         qpos: Float[np.ndarray, "nq"],
         q: Float[np.ndarray, "B n"],
         touched: int | None = None,
-        held: int | None = None,
-        T_held_eef: Float[np.ndarray, "4 4"] | None = None,
     ) -> Iterator[bool]:
         """Say of arm configurations, one after another, whether they are free of collision.
 
-        A held free body moves with the hand. Overlaps that `qpos` itself has, up to half a
-        millimetre more, do not count: it is real.
+        Overlaps that `qpos` itself has, up to half a millimetre more, do not count: it is real.
         """
-        return self._freedom(qpos, touched, held, T_held_eef)(q)
+        return self._freedom(qpos, touched, None)(q)
 
     def _freedom(
         self,
         qpos: np.ndarray,
         touched: int | None,
         held: int | None,
-        T_held_eef: np.ndarray | None,
         allowed: Allowed | None = None,
     ) -> Free:
         """What `clear` asks and what is `allowed`, as a function of arm configurations.
 
+        A held free body moves with the hand.
+
         Who has heard no does not ask on: from the first that is not allowed on, all are not.
         """
         limit = min(CLEAR, next(self._clearances(qpos[None], held, touched)) - 0.0005)
+        T_held_eef = None
+        if held is not None:
+            self.update(qpos)
+            T_held_eef = pose.inverse(self.body_pose(held)) @ self.eef(qpos[self.cell.arm_qpos])
 
         def free(q: np.ndarray) -> Iterator[bool]:
             n = len(q) if allowed is None else int(np.argmin([*allowed(q), False]))
@@ -170,8 +184,7 @@ class Arm:
         every = np.tile(qpos, (len(q), 1))
         every[:, self.cell.arm_qpos] = q
         if held is not None and T_held_eef is not None:
-            Ts_eef = self.cell.mount.T_world_base @ forward_kinematics(self.cell.robot, q)
-            set_free(every, self.cell.model, held, Ts_eef @ pose.inverse(T_held_eef))
+            set_free(every, self.cell.model, held, self.eefs(q) @ pose.inverse(T_held_eef))
         return every
 
     def clear_states(
@@ -182,6 +195,10 @@ class Arm:
     ) -> Iterator[bool]:
         """Say of whole configurations, one after another, whether they are free of collision."""
         return (each > CLEAR for each in self._clearances(qpos, held, touched))
+
+    def apart(self, qpos: Float[np.ndarray, "B nq"]) -> Iterator[bool]:
+        """Say of whole configurations, one after another, whether no two arms touch."""
+        return (each > 0 for each in self._collisions.between_arms(qpos))
 
     def travel(
         self,
@@ -227,11 +244,7 @@ class Arm:
     ) -> np.ndarray:
         """Travel with the first beginning of several that works; see `travel`."""
         q = qpos[self.cell.arm_qpos]
-        T_held_eef = None
-        if held is not None:
-            self.update(qpos)
-            T_held_eef = pose.inverse(self.body_pose(held)) @ self.eef(q)
-        free = self._freedom(qpos, touched, held, T_held_eef, allowed)
+        free = self._freedom(qpos, touched, held, allowed)
         q_end = end_of(self.cell.robot, self._T_base_world @ after, q)
         problem = ""
         for before in befores:
@@ -298,7 +311,7 @@ class Arm:
         self,
         qpos: Float[np.ndarray, "nq"],
         after: Float[np.ndarray, "S 4 4"],
-        held: int,
+        held: int | None,
         allowed: Allowed | None = None,
         search: bool = True,
     ) -> Float[np.ndarray, "T n"]:
@@ -338,7 +351,7 @@ class Arm:
         self,
         qpos: Float[np.ndarray, "nq"],
         T_end: Float[np.ndarray, "4 4"],
-        held: int,
+        held: int | None,
         pivot: Float[np.ndarray, "3"],
         allowed: Allowed | None = None,
     ) -> Float[np.ndarray, "T n"]:
@@ -352,9 +365,7 @@ class Arm:
         T_eef_pivot = pose.from_parts(pivot, np.eye(3))
         Ts = timed(np.stack([start, T_end]) @ T_eef_pivot, speed=TURN_SPEED)
         path = self.follow(Ts @ pose.inverse(T_eef_pivot), q)
-        self.update(qpos)
-        T_held_eef = pose.inverse(self.body_pose(held)) @ start
-        if not all(self._freedom(qpos, None, held, T_held_eef, allowed)(path)):
+        if not all(self._freedom(qpos, None, held, allowed)(path)):
             raise Unreachable(IN_THE_WAY)
         return path
 
@@ -393,6 +404,12 @@ class Arm:
     ) -> Float[np.ndarray, "S n"]:
         """Solve a path of the hand; see `motion.follow`."""
         return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
+
+    def solved(
+        self, Ts_world_eef: Float[np.ndarray, "T 4 4"], q: Float[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "T+1 n"]:
+        """Solve a path of the hand; see `motion.solved`."""
+        return solved(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
 
 
 def set_free(

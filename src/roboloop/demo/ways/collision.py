@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import mujoco
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from roboloop.cell import Cell, bodies_below
 
@@ -21,7 +21,17 @@ class Collisions:
         self._model.geom_margin[:] = MARGIN
         self._data = mujoco.MjData(self._model)
         self._is_robot = cell.is_robot[self._model.geom_bodyid]
+        self._arm = np.full(cell.model.ngeom, -1)
+        """Which arm a geom belongs to; -1 is none."""
+        for i, arm in enumerate(cell.arms):
+            self._arm[np.isin(self._model.geom_bodyid, arm.bodies)] = i
         self._hands = np.concatenate([arm.hand_bodies for arm in cell.arms])
+
+    def between_arms(self, qpos: Float[np.ndarray, "B nq"]) -> Iterator[float]:
+        """Yield the smallest distance (m, at most `MARGIN`) between two arms; see `clearances`."""
+        for a, b in self._contacts(qpos):
+            counts = (self._arm[a] != self._arm[b]) & self._is_robot[a] & self._is_robot[b]
+            yield self._smallest(counts)
 
     def clearances(
         self,
@@ -51,14 +61,24 @@ class Collisions:
             if free
             else None
         )
-        for q in qpos:
-            self._data.qpos[:] = q
-            mujoco.mj_kinematics(model, self._data)
-            mujoco.mj_collision(model, self._data)
-            a, b = self._data.contact.geom.T
-            counts = (moves[a] != moves[b]) & (np.minimum(a, b) >= 0)  # cloth is no geom, and soft
-            counts |= self._is_robot[a] & self._is_robot[b]
+        for a, b in self._contacts(qpos):
+            counts = (moves[a] != moves[b]) | (self._is_robot[a] & self._is_robot[b])
             counts &= ~(loose[a] | loose[b])
             if ours is not None:
                 counts &= ~((ours[a] & in_hand[b]) | (ours[b] & in_hand[a]))
-            yield min(MARGIN, self._data.contact.dist[counts].min(initial=MARGIN))
+            yield self._smallest(counts)
+
+    def _contacts(
+        self, qpos: Float[np.ndarray, "B nq"]
+    ) -> Iterator[tuple[Int[np.ndarray, "C"], Int[np.ndarray, "C"]]]:
+        """Yield the pairs of geoms that are near each other in each configuration."""
+        for q in qpos:
+            self._data.qpos[:] = q
+            mujoco.mj_kinematics(self._model, self._data)
+            mujoco.mj_collision(self._model, self._data)
+            yield tuple(self._data.contact.geom.T)
+
+    def _smallest(self, counts: Bool[np.ndarray, "C"]) -> float:
+        """The smallest distance of the contacts that count; cloth is no geom, and soft."""
+        rigid = self._data.contact.geom.min(1) >= 0
+        return min(MARGIN, self._data.contact.dist[counts & rigid].min(initial=MARGIN))

@@ -68,8 +68,21 @@ def follow(
 ) -> Float[np.ndarray, "S n"]:
     """Solve joint positions along a path of the hand, rounded and continuous from `q_start`.
 
-    One a control step, and more where a joint would be too fast. The solver starts from a line to
-    `q_end`, what `end_of` gives; who tries many ways to one place needs it once.
+    One a control step, and more where a joint would be too fast; see `solved`.
+    """
+    return slowed(smooth(solved(robot, Ts_base_eef, q_start, q_end)))[1:]
+
+
+def solved(
+    robot: Robot,
+    Ts_base_eef: Float[np.ndarray, "T 4 4"],
+    q_start: Float[np.ndarray, "n"],
+    q_end: Float[np.ndarray, "n"] | None = None,
+) -> Float[np.ndarray, "T+1 n"]:
+    """Solve joint positions along a path of the hand, continuous from `q_start`, which comes first.
+
+    The solver starts from a line to `q_end`, what `end_of` gives; who tries many ways to one place
+    needs it once.
 
     Raises:
         Unreachable: A pose is out of reach, or the arm would have to jump.
@@ -78,9 +91,9 @@ def follow(
     q_end = end_of(robot, Ts_base_eef, q_start) if q_end is None else q_end
     share = (np.arange(1, n + 1) / n)[:, None]
     q_guess = q_start + share * (q_end - q_start)
-    solved = inverse_kinematics(robot, Ts_base_eef, q_guess, n_restarts(robot))
-    _check_reach(robot, solved)
-    q = np.concatenate([q_start[None], solved.q])
+    ik = inverse_kinematics(robot, Ts_base_eef, q_guess, n_restarts(robot))
+    _check_reach(robot, ik)
+    q = np.concatenate([q_start[None], ik.q])
     if _jumps(q):  # between branches: stay on the one that the arm is on, pose by pose
         for i in range(n):
             step = inverse_kinematics(robot, Ts_base_eef[i : i + 1], q[i : i + 1], 0, q[i])
@@ -88,7 +101,7 @@ def follow(
             q[i + 1] = step.q[0]
             if _jumps(q[i : i + 2]):
                 raise Unreachable("the arm would have to jump")
-    return slowed(smooth(q))[1:]
+    return q
 
 
 def end_of(
