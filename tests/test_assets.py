@@ -20,6 +20,7 @@ ARM = """
   <geom type="mesh" mesh="m" contype="0" conaffinity="0" rgba="1 0 0 1"/>
   <geom type="mesh" mesh="m"/>
   <body name="flange"/>
+  <body name="focus"/><camera mode="targetbody" target="focus"/>
 </body></worldbody></mujoco>"""
 TOOL = """
 <mujoco><worldbody><body name="finger" pos="0 0 .2">
@@ -73,6 +74,7 @@ def test_get_makes_levels_of_detail_with_tool_and_licence(toy: Path):
     assert low.mesh("link_visual_0").facenum[0] <= 2 * lod.LODS["low"] < full.mesh_facenum[0]
     assert low.mesh("link_collision_0").vertnum[0] <= lod.HULL_VERTICES
     assert [low.joint(i).name for i in range(low.njnt)] == ["hinge", "slide"]
+    assert [low.body(i).name for i in range(low.nbody)] == ["world", "base", "link", "finger"]
     np.testing.assert_allclose(low.joint("hinge").range, [-np.pi / 2, np.pi / 2], atol=1e-5)
     np.testing.assert_allclose(low.geom_rgba[0], [1, 0, 0, 1])
     assert (folder / "LICENSE").read_text() == "free"

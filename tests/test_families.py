@@ -8,15 +8,17 @@ import pytest
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
+from roboloop.robot import ROBOTS, attach, inverse_kinematics
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES, complete, sample
 from roboloop.scene.families.base import box_size, carcass_of
 from roboloop.scene.graph import Camera, SceneGraph, SceneObject, Support
 
 UP = np.array([0.0, 0.0, 1.0])
-HOLLOW = ("bowl", "plate", "mug", "pan", "basket", "tray", "holder")
+HOLLOW = ("bowl", "plate", "mug", "pan", "basket", "tray", "serving_tray", "holder")
 SIZES = {
     "box": (0.08, 0.042, 0.02),
+    "bar": (0.18, 0.035, 0.035),
     "can": (0.066, 0.066, 0.10),
     "bottle": (0.06, 0.06, 0.20),
     "bowl": (0.11, 0.11, 0.053),
@@ -26,6 +28,7 @@ SIZES = {
     "pot": (0.152, 0.09, 0.154),
     "basket": (0.25, 0.20, 0.12),
     "tray": (0.30, 0.22, 0.035),
+    "serving_tray": (0.27, 0.42, 0.085),
     "drawer_cabinet": (0.222, 0.256, 0.218),
     "microwave": (0.264, 0.345, 0.19),
     "stove": (0.297, 0.19, 0.074),
@@ -220,6 +223,29 @@ def test_unknown_names_offer_the_closest() -> None:
     door = replace(make("microwave").joints[0], value=3.0)
     with pytest.raises(RoboloopError, match="microwave/door = 3.000 is outside of its range"):
         make("microwave", joints=(door,))
+
+
+@pytest.mark.parametrize("robot", ["panda", "vx300s"])
+@pytest.mark.parametrize("handle", ["handle_left", "handle_right"])
+def test_an_open_hand_from_above_has_room_around_a_trays_handle(robot: str, handle: str) -> None:
+    arm, side = ROBOTS[robot], 1.0 if handle == "handle_left" else -1.0
+    facing, far = pose.yaw_to_matrix(-side * np.pi / 2), np.mean(arm.reach)
+    for tray in map(lift, cousins("serving_tray", 8)):
+        bar = pose.transform(tray.T_world_obj, np.array(tray.keypoints[handle]))
+        T_world_base = pose.from_parts(np.array([0.0, bar[1] + side * far, 0.0]), facing)
+        T_world_eef = pose.from_parts(bar, np.diag([-1.0, 1.0, -1.0]))
+        T_base_eef = pose.inverse(T_world_base) @ T_world_eef
+        hand = inverse_kinematics(arm, T_base_eef[None], np.array([arm.home]))
+        spec = scene_spec(scene(tray))
+        attach(spec, arm, T_world_base)
+        model = spec.compile()
+        data = mujoco.MjData(model)
+        data.qpos[[model.joint(f"robot/{j}").qposadr[0] for j in arm.arm_joints]] = hand.q[0]
+        mujoco.mj_forward(model, data)
+        pads = [data.geom(f"robot/pad_{k}").xpos[1] for k in (0, 1)]
+        assert min(pads) + 0.02 < bar[1] < max(pads) - 0.02
+        touching = {model.geom(g).name for pair in data.contact.geom for g in pair}
+        assert not any(name.startswith("robot/") for name in touching)
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--starts", type=int, default=5, help="of each task in closed loop")
     parser.add_argument("--robot", choices=list(ROBOTS), default="panda")
-    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
+    presets = [name for name, preset in PRESETS.items() if preset.n_arms == 1]
+    parser.add_argument("--presets", nargs="+", choices=presets, default=presets)
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one JSON line last")

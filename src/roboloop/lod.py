@@ -38,8 +38,8 @@ def write_lods(stock: mujoco.MjSpec, folder: Path, cuts: tuple[Cut, ...] = ()) -
         folder: An existing folder.
         cuts: Where a hull would fill a gap, such as the one between jaws.
     """
-    for sensor in list(stock.sensors):
-        stock.delete(sensor)
+    for each in (*stock.sensors, *stock.cameras):  # what they refer to would not be fused
+        stock.delete(each)
     stock.compiler.fusestatic = True
     model = stock.compile()
     for lod, n_faces in LODS.items():

@@ -7,7 +7,7 @@ real controller that compensates gravity.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 
@@ -115,6 +115,10 @@ class Robot:
 _STS3215 = Servo(kp=40.0, kd=0.9, force=3.35, damping=0.6, armature=0.028, frictionloss=0.052)
 """Damping, armature, friction and force as in the SO-101's MJCF; stiffer, for 20 Hz targets."""
 
+# of arms' joints; force: Robotis, "XM540-W270" and "XM430-W350", stall torque at 12 V
+_XM540 = Servo(kp=400.0, kd=14.0, force=10.6, damping=1.0, armature=0.05)
+_XM430 = Servo(kp=200.0, kd=7.0, force=4.1, damping=0.5, armature=0.02)
+
 ROBOTS: Mapping[str, Robot] = {
     "panda": Robot(
         name="panda",
@@ -209,6 +213,37 @@ ROBOTS: Mapping[str, Robot] = {
         wrist_camera=((0.06, 0.0, -0.06), (0.0, 0.0, 0.0), 75.0),
         apart=(),
         weights=Weights(position=0.002, approach=0.1, closing=0.3),
+    ),
+    # ViperX 300 S with ALOHA's fingers. There two stand 0.938 m apart and face each other
+    # (vx300s_left.xml and vx300s_right.xml: x = -0.469 at yaw 0, x = 0.469 at yaw pi, the same y)
+    "vx300s": Robot(
+        name="vx300s",
+        arm_joints=("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate"),
+        # Trossen, "ViperX-300 6DOF": XM540s but for the last joint, two each at shoulder and elbow
+        arm_servos=(
+            replace(_XM540, kp=1000.0, kd=36.0, armature=0.1),
+            replace(_XM540, kp=1600.0, kd=60.0, force=21.2, armature=0.1),
+            replace(_XM540, kp=1000.0, kd=36.0, force=21.2, armature=0.1),
+            *[_XM540] * 2,
+            _XM430,
+        ),
+        finger_joints=(("left_finger", 1.0), ("right_finger", -1.0)),
+        # an XM430 on a crank of 22 mm could do more than 90 N a finger; its current is limited
+        gripper_servo=Servo(kp=4000.0, kd=100.0, force=60.0, damping=20.0, armature=0.2),
+        gripper_open=0.057,
+        gripper_closed=0.021,
+        max_opening=0.066,
+        finger_depth=0.010,
+        pads=(
+            Pad("left_finger_link", (0.075, -0.0199, 0.0), (0.009, 0.003, 0.006)),
+            Pad("right_finger_link", (0.075, 0.0199, 0.0), (0.009, 0.003, 0.006)),
+        ),
+        home=(0.0, -0.191, 0.0888, 0.0, 1.673, 0.0),
+        reach=(0.22, 0.48),
+        eef=("gripper_link", (0.1437, 0.0, 0.0), (0.0, 0.70710678, 0.0, 0.70710678)),
+        wrist_camera=((0.10, 0.0, -0.10), (0.015, 0.0, 0.02), 75.0),
+        apart=(),
+        weights=Weights(position=0.002, approach=0.01, closing=0.01),
     ),
 }
 

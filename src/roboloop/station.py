@@ -44,6 +44,8 @@ class Station:
 STATIONS: Mapping[str, Station] = {
     **{name: Station(name, robot) for name, robot in ROBOTS.items()},
     "two_pandas": Station("two_pandas", ROBOTS["panda"], ("left", "right"), (0.85, 1.3)),
+    # ALOHA's own bases: Zhao et al. 2023, as in gym-aloha's model
+    "aloha": Station("aloha", ROBOTS["vx300s"], ("left", "right"), (0.938, 0.938)),
 }
 """What `--robot` may be."""
 

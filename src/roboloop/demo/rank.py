@@ -54,8 +54,8 @@ def ranked_grasps(
 def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
     """On a door or drawer: the middle of its handle, straight from the front.
 
-    Elsewhere: near the keypoint if there is one, the hand pointing down and turned as at home, its pads full on the object, on the
-    robot's left.
+    Elsewhere: near the keypoint if there is one, the hand pointing down and turned as at home, its
+    pads full on the object, on the robot's left.
     """
     cell = arm.cell
     role = what.partition(".")[0]

@@ -40,6 +40,7 @@ class Spread:
     yaw: float = np.pi
     """Turn of small objects, rad."""
     furniture_xy: float = 0.03
+    """Furniture, and what takes two hands."""
     furniture_yaw: float = np.deg2rad(10)
     stacked_xy: float = 0.01
     """Objects on or in another one, beside moving with it, m."""
@@ -160,8 +161,10 @@ def _place(
 ) -> Float[np.ndarray, "4 4"]:
     """Draw a pose for a cousin whose carrier, if any, has its place."""
     old = twin.object(cousin.name)
-    static = FAMILIES[cousin.category].static
-    reach, turn = (spread.furniture_xy, spread.furniture_yaw) if static else (spread.xy, spread.yaw)
+    family = FAMILIES[cousin.category]
+    reach, turn = spread.xy, spread.yaw
+    if family.static or family.wide:
+        reach, turn = spread.furniture_xy, spread.furniture_yaw
     bottom_old = old.T_world_obj[2, 3] - _half_height(old.T_world_obj[:3, :3], old)
     R = pose.yaw_to_matrix(rng.uniform(-turn, turn)) @ _straightened(old)
     carrier = _carrier(cousin)
@@ -173,7 +176,7 @@ def _place(
         key, offset = _nearest_surface(parent_old, old.T_world_obj[:2, 3], bottom_old)
         scale = np.array(parent.size) / parent_old.size
         offset = offset * np.array([*scale[:2], 1.0])
-        if FAMILIES[cousin.category].rolls:  # away from the walls: it finds its place by itself
+        if family.rolls:  # away from the walls: it finds its place by itself
             offset[:2] *= 0.6
         else:
             offset[:2] += rng.uniform(-spread.stacked_xy, spread.stacked_xy, 2)
@@ -181,7 +184,7 @@ def _place(
         xy, bottom = p[:2], p[2]
         turned = _yaw(parent) - _yaw(parent_old)
         R = pose.yaw_to_matrix(turned) @ R
-    height = bottom + _half_height(R, cousin) + (0.0 if static else LIFT)
+    height = bottom + _half_height(R, cousin) + (0.0 if family.static else LIFT)
     return pose.from_parts(np.array([*xy, height]), R)
 
 

@@ -22,8 +22,8 @@ from roboloop.scene.graph import (
 PREFIX = "preset:"
 """Before a preset's name where a capture could stand."""
 TABLE_Z = 0.0
-EYE, LOOKS_AT = (0.75, 0.0, 0.75), (-0.03, 0.0, 0.03)
-"""Of the camera, m."""
+LOOKS_AT = (-0.03, 0.0, 0.03)
+"""A point in the middle of the camera's image, m."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ class Preset:
 
     sentence: str
     things: Mapping[str, Thing]
+    n_arms: int = 1
+    """How many arms it takes."""
+    table: tuple[float, float] = (1.0, 1.2)
+    """Full extents of the table's top, m."""
+    eye: Vector = (0.75, 0.0, 0.75)
+    """Where the camera is, m."""
 
 
 def _beads(n: int) -> dict[str, Thing]:
@@ -60,6 +66,14 @@ def _beads(n: int) -> dict[str, Thing]:
             "bead", (0.012, 0.012, 0.012), (float(x), float(y)), inside="mug", layer=i // 3
         )
         for i, (x, y) in enumerate(xy)
+    }
+
+
+def _far_apart(y: float) -> dict[str, Thing]:
+    """A bar on the left, a plate on the right: where an arm reaches one, it misses the other."""
+    return {
+        "bar": Thing("bar", (0.18, 0.035, 0.035), (0.0, -y), yaw=np.pi / 2),
+        "plate": Thing("plate", (0.21, 0.21, 0.026), (0.0, y)),
     }
 
 
@@ -113,6 +127,24 @@ PRESETS: Mapping[str, Preset] = {
         {"microwave": Thing("microwave", _MICROWAVE, opened=("door", 1.3))},
     ),
     "stove": Preset("turn on the stove", {"stove": Thing("stove", (0.30, 0.20, 0.075))}),
+    "tray": Preset(
+        "lift the tray",
+        {
+            "tray": Thing("serving_tray", (0.27, 0.42, 0.085)),
+            "mug": Thing("mug", (0.11, 0.085, 0.09), inside="tray"),
+        },
+        n_arms=2,
+        eye=(0.85, 0.0, 0.80),
+    ),
+    "handover": Preset(
+        "put the bar on the plate",
+        _far_apart(0.47),
+        n_arms=2,
+        table=(1.0, 1.6),
+        eye=(1.00, 0.0, 1.00),
+    ),
+    # for two arms that stand 0.94 m apart, ALOHA's
+    "handover_small": Preset("put the bar on the plate", _far_apart(0.18), n_arms=2),
     "button": Preset("press the button", {"button": Thing("button", (0.10, 0.10, 0.065))}),
 }
 
@@ -126,13 +158,14 @@ def preset_scene(name: str) -> SceneGraph:
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
     objects: dict[str, SceneObject] = {}
-    for key, thing in PRESETS[name].things.items():
+    preset = PRESETS[name]
+    for key, thing in preset.things.items():
         objects[key] = _place(key, thing, objects)
-    T_world_camera = pose.look_at(np.array(EYE), np.array(LOOKS_AT))
+    T_world_camera = pose.look_at(np.array(preset.eye), np.array(LOOKS_AT))
     T_world_support = pose.from_parts(np.array([0.0, 0.0, TABLE_Z]), np.eye(3))
     return SceneGraph(
         objects=tuple(objects.values()),
-        support=Support(T_world_support, (1.0, 1.2), (0.72, 0.62, 0.50)),
+        support=Support(T_world_support, preset.table, (0.72, 0.62, 0.50)),
         camera=Camera(640, 480, 579.4, 579.4, 320.0, 240.0, T_world_camera),
         source=f"{PREFIX}{name}",
     )

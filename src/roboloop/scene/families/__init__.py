@@ -14,7 +14,7 @@ import numpy as np
 
 from roboloop import pose
 from roboloop.errors import RoboloopError, unknown_name
-from roboloop.scene.families import desk, furniture, sampling, solids, vessels
+from roboloop.scene.families import desk, furniture, sampling, solids, two_handed, vessels
 from roboloop.scene.families.base import Family, Param
 from roboloop.scene.families.part import COLLISION, VISUAL, Part
 from roboloop.scene.graph import Joint, SceneObject
@@ -23,6 +23,7 @@ __all__ = ["COLLISION", "FAMILIES", "VISUAL", "Family", "Param", "add_object", "
 
 FAMILIES: dict[str, Family] = {
     "box": solids.BOX,
+    "bar": solids.BAR,
     "can": solids.CAN,
     "bottle": solids.BOTTLE,
     "bowl": vessels.BOWL,
@@ -32,6 +33,7 @@ FAMILIES: dict[str, Family] = {
     "pot": vessels.POT,
     "basket": vessels.BASKET,
     "tray": vessels.TRAY,
+    "serving_tray": two_handed.SERVING_TRAY,
     "drawer_cabinet": furniture.CABINET,
     "microwave": furniture.MICROWAVE,
     "stove": furniture.STOVE,

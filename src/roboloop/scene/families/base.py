@@ -46,6 +46,8 @@ class Family:
     (the part that never moves), in the frame of the carcass's centre."""
     static: bool = False
     """Furniture: stands still, has no free joint."""
+    wide: bool = False
+    """Held by two hands: cousins lie about where and as the original does, like furniture."""
     round: bool = False
     """Looks the same from all sides: a turn about z through its centre changes nothing."""
     rolls: bool = False

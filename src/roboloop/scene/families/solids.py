@@ -1,4 +1,4 @@
-"""Closed things a hand takes by the sides: box, can, bottle."""
+"""Closed things a hand takes by the sides: box, bar, can, bottle."""
 
 from roboloop.scene.families.base import Family, Joints, Param, Params, material
 from roboloop.scene.families.part import Part
@@ -17,6 +17,11 @@ def _build_box(part: Part) -> None:
     part.box("body", (0, 0, 0), (x, y, z), "main", density)
     band, skin = part.obj.params["band"], 0.0006
     part.box("band", (0, 0, 0), (x * band, y + skin, z + skin), "accent", touches=False)
+
+
+def _bar_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, Vector]:
+    ends = {"end_1": (size[0] / 2, 0.0, 0.0), "end_2": (-size[0] / 2, 0.0, 0.0)}
+    return {**middle_keypoints(size, params, joints), **ends}
 
 
 def _build_can(part: Part) -> None:
@@ -91,6 +96,21 @@ BOX = Family(
     colors={"main": (0.25, 0.30, 0.60), "accent": (0.75, 0.78, 0.85)},
     build=_build_box,
     keypoints=middle_keypoints,
+    free_aspect=True,
+    grasp_width=True,
+)
+
+BAR = Family(
+    name="bar",
+    words=("stick", "rod", "baton", "plank"),
+    limits=((0.14, 0.02, 0.02), (0.26, 0.05, 0.05)),
+    params={
+        "band": Param(0.3, (0.15, 0.5), "width of the label around it, share of the length"),
+        **material(density=(500, 300, 800), friction=(0.6, 0.5, 0.8)),
+    },
+    colors={"main": (0.80, 0.62, 0.38), "accent": (0.20, 0.35, 0.55)},
+    build=_build_box,
+    keypoints=_bar_keypoints,
     free_aspect=True,
     grasp_width=True,
 )

@@ -1,4 +1,4 @@
-"""Hollow things: bowl, plate, mug, pan, pot, basket, tray.
+"""Hollow things: bowl, plate, mug, pan, pot, basket, tray; `two_handed` adds the serving tray.
 
 What is seen is a smooth mesh, which also weighs; what touches is a floor plate and a ring of wall
 boxes, so that things really go in. Handles point to +x and belong to the box of the object, so the
@@ -134,11 +134,16 @@ def _build_plate(part: Part) -> None:
 
 
 def _build_basket(part: Part) -> None:
-    x, y, z = _half(part.obj.size)
+    build_square_vessel(part, part.obj.size)
+
+
+def build_square_vessel(part: Part, size: Vector, offset: Vector = (0.0, 0.0, 0.0)) -> None:
+    """Build a vessel with a rectangular rim of full extents `size`, its inside painted."""
+    x, y, z = _half(size)
     inset = (1 - part.obj.params["taper"]) * min(x, y)
     outer = np.array([(x - inset, y - inset, -z), (x - inset / 2, y - inset / 2, 0), (x, y, z)])
-    inner = _vessel(part, outer, (0, 2), square=True)
-    _lining(part, _to_floor(inner), square=True)
+    inner = _vessel(part, outer, (0, 2), offset, square=True)
+    _lining(part, _to_floor(inner), offset, square=True)
 
 
 def _body_radii(size: Vector, least: float) -> tuple[float, float, float]:
