@@ -129,7 +129,7 @@ class Cell:
         """The scene as it stands, the arms at home, the hands open."""
         qpos = mujoco.MjData(self.model).qpos.copy()
         for arm in self.arms:
-            qpos[arm.arm_qpos] = arm.robot.home
+            qpos[arm.arm_qpos] = arm.mount.home
         return qpos
 
     @cached_property
@@ -190,6 +190,12 @@ class Cell:
         return bool(
             self.model.body_jntnum[body] == 1
             and self.model.jnt_type[self.model.body_jntadr[body]] != free
+        )
+
+    def is_soft(self, reference: str) -> bool:
+        """Whether a `role.keypoint` is on cloth."""
+        return (
+            not self.is_free(reference) and self.model.body_jntnum[self.frame_body(reference)] > 1
         )
 
     def contents(self, body: int) -> list[int]:

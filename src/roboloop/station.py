@@ -21,6 +21,15 @@ class Mount:
     robot: str
     """A key of `ROBOTS`."""
     T_world_base: Float[np.ndarray, "4 4"]
+    turn: float = 0.0
+    """How far its first joint is turned at home: hands that face each other need room, rad."""
+
+    @property
+    def home(self) -> Float[np.ndarray, "n"]:
+        """Where the arm's joints are at home."""
+        home = np.array(ROBOTS[self.robot].home)
+        home[0] += self.turn
+        return home
 
     @property
     def prefix(self) -> str:
@@ -39,13 +48,15 @@ class Station:
     """Names of the arms."""
     apart: tuple[float, float] = (0.0, 0.0)
     """Smallest and largest distance between two bases, m."""
+    turn: float = 0.0
+    """See `Mount`."""
 
 
 STATIONS: Mapping[str, Station] = {
     **{name: Station(name, robot) for name, robot in ROBOTS.items()},
-    "two_pandas": Station("two_pandas", ROBOTS["panda"], ("left", "right"), (0.85, 1.3)),
+    "two_pandas": Station("two_pandas", ROBOTS["panda"], ("left", "right"), (0.85, 1.3), 0.7),
     # ALOHA's own bases: Zhao et al. 2023, as in gym-aloha's model
-    "aloha": Station("aloha", ROBOTS["vx300s"], ("left", "right"), (0.938, 0.938)),
+    "aloha": Station("aloha", ROBOTS["vx300s"], ("left", "right"), (0.938, 0.938), 0.7),
 }
 """What `--robot` may be."""
 

@@ -43,6 +43,8 @@ TURNED, IN_PLACE = 0.5, 0.08
 """What is turned by more (rad), or moved by less (m), is not lifted first."""
 PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
+PINCH_OPENING = 0.5
+"""Of the hand before it pinches a cloth, share of its widest."""
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
 MAX_SEARCHES, MAX_ENDS = 3, 3
@@ -83,8 +85,9 @@ class Planner:
         stage, held = self.cell.task.stages[index], self.cell.task.held(index)
         robot = self.cell.robot
         if stage.grasp:
-            path = self._grasp(index, stage.grasp, qpos, warm)
-            return Motion(with_gripper(path, robot.gripper_open, GRIP_STEPS, robot.gripper_closed))
+            opening = self._opening(stage.grasp)
+            path = self._grasp(index, stage.grasp, self.cell.with_hand(qpos, opening), warm)
+            return Motion(with_gripper(path, opening, GRIP_STEPS, robot.gripper_closed))
         if stage.push:
             return Motion(with_gripper(self._push(stage, stage.push, qpos), robot.gripper_closed))
         if held:
@@ -106,11 +109,16 @@ class Planner:
 
     # --- grasp
 
+    def _opening(self, what: str) -> float:
+        """The gripper's target on its way to what it takes: a wide hand only shoves a cloth."""
+        robot = self.cell.robot
+        share = PINCH_OPENING if self.cell.is_soft(what) else 1.0
+        return robot.gripper_closed + share * (robot.gripper_open - robot.gripper_closed)
+
     def _grasp(self, index: int, what: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
-        """Path to the best grasp that is reachable, free, and good for the next stages too."""
+        """Path of the open hand to the best grasp that is reachable, free, and good for what follows."""
         body = self.cell.frame_body(what)
         q = qpos[self.cell.arm_qpos]
-        opened = self.cell.with_hand(qpos, self.cell.robot.gripper_open)
         self.arm.update(qpos)
         if warm and index in self._last:
             Ts_body_eef = self._last[index][None]
@@ -123,7 +131,7 @@ class Planner:
         good &= self.arm.reach(Ts_before, q_at)[1]
         # the open hand has to fit around what it takes; the tips may touch what a handle is on
         touched = body if "." in what else None
-        good[good] = list(self.arm.clear(opened, q_at[good], touched))
+        good[good] = list(self.arm.clear(qpos, q_at[good], touched))
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
         problem = ""
@@ -133,7 +141,7 @@ class Planner:
             after = np.concatenate([Ts_before[k : k + 1], approach])
             try:
                 path = self.arm.travel(
-                    opened, self.arm.eef(q)[None], after, touched=body, search=search
+                    qpos, self.arm.eef(q)[None], after, touched=body, search=search
                 )
             except Unreachable as error:
                 problem = f"no way to the grasp: {error.problem}"
@@ -205,7 +213,7 @@ class Planner:
             address, value = self._joint_goal(stage)
             T_end = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
             Ts = np.stack([pose.turned(self.arm.eef(q), T_end, share) for share in TURNS_ALONG])
-            ik, good = self.arm.reach(Ts, np.array(self.cell.robot.home))
+            ik, good = self.arm.reach(Ts, self.cell.mount.home)
             state[address] = value
             for there in ik.q[good]:
                 state[self.cell.arm_qpos] = there
@@ -305,6 +313,9 @@ class Planner:
     ) -> Iterator[Callable[[], np.ndarray]]:
         """Ways to an arm position with what is held, in the order in which they are tried."""
         end = self.arm.eef(there)
+        if body is None:  # a cloth goes straight: more would drag what still lies
+            yield partial(self.arm.turn, qpos, end, None, np.zeros(3), allowed)
+            return
         if stage.release:
             above = self.arm.longest(end, APPROACH * np.array([0, 0, 1]), there, allowed)
             after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])

@@ -11,6 +11,8 @@ from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.ways.arm import Arm
 
 MAX_GRASPS = 100
+PINCH_DEPTH = 0.0025
+"""Of the fingers' tips below the middle of a cloth, m."""
 LIKE_M, LIKE_RAD = 0.015, 0.35
 """Grasps closer than both to one that failed are the same."""
 
@@ -34,6 +36,8 @@ def ranked_grasps(
     """
     cell, near = arm.cell, None
     body = cell.frame_body(what)
+    if cell.is_soft(what):
+        return _pinches(arm, what)
     if "." in what:
         near = arm.data.site_xpos[cell.model.site(cell.site_name(what)).id].copy()
     grasps = antipodal_grasps(cell.model, arm.data, body, cell.robot, rng, near)
@@ -51,6 +55,27 @@ def ranked_grasps(
     return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
 
 
+def _pinches(arm: Arm, what: str) -> Float[np.ndarray, "2 4 4"]:
+    """Grasps straight down on a corner of a cloth, either way round.
+
+    The fingers close across its diagonal and leave a ridge between them; their tips press on what
+    it lies on.
+    """
+    role, _, corner = what.partition(".")
+    word, _, number = corner.rpartition("_")
+    names = (f"{role}.{word}_{(int(number) + k) % 4}" for k in (0, 1, -1))
+    sites = [arm.cell.model.site(arm.cell.site_name(name)).id for name in names]
+    p, *others = arm.data.site_xpos[sites]
+    edges = [(q - p) * [1, 1, 0] / np.linalg.norm((q - p)[:2]) for q in others]
+    y = (edges[0] - edges[1]) / np.linalg.norm(edges[0] - edges[1])
+    z = np.array([0.0, 0.0, -1.0])
+    R = np.stack([np.stack([np.cross(side * y, z), side * y, z], -1) for side in (1, -1)])
+    p_eef = p + [0, 0, arm.cell.robot.finger_depth - PINCH_DEPTH]
+    Ts = pose.from_parts(np.broadcast_to(p_eef, (2, 3)), R)
+    turns = _turns(arm.eef(arm.cell.mount.home), Ts)
+    return pose.inverse(arm.body_pose(arm.cell.frame_body(what))) @ Ts[np.argsort(turns)]
+
+
 def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
     """On a door or drawer: the middle of its handle, straight from the front.
 
@@ -66,7 +91,7 @@ def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None
     site = cell.model.site(cell.site_name(f"{role}.top")).id
     above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - arm.data.site_xpos[site, 2]
     aside = Ts_world_eef[:, :3, 3] @ cell.mount.T_world_base[:3, 1] / max(obj.size[:2])
-    turn = _turns(arm.eef(np.array(cell.robot.home)), Ts_world_eef)
+    turn = _turns(arm.eef(cell.mount.home), Ts_world_eef)
     tilt = 1 + Ts_world_eef[:, 2, 2]
     return 20 * off + tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
 

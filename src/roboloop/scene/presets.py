@@ -70,10 +70,10 @@ def _beads(n: int) -> dict[str, Thing]:
 
 
 def _far_apart(y: float) -> dict[str, Thing]:
-    """A bar on the left, a plate on the right: where an arm reaches one, it misses the other."""
+    """A bar on the left, a box on the right: where an arm reaches one, it misses the other."""
     return {
         "bar": Thing("bar", (0.18, 0.035, 0.035), (0.0, -y), yaw=np.pi / 2),
-        "plate": Thing("plate", (0.21, 0.21, 0.026), (0.0, y)),
+        "box": Thing("box", (0.20, 0.20, 0.05), (0.0, y)),
     }
 
 
@@ -137,14 +137,14 @@ PRESETS: Mapping[str, Preset] = {
         eye=(0.85, 0.0, 0.80),
     ),
     "handover": Preset(
-        "put the bar on the plate",
+        "put the bar on the box",
         _far_apart(0.47),
         n_arms=2,
         table=(1.0, 1.6),
         eye=(1.00, 0.0, 1.00),
     ),
     # for two arms that stand 0.94 m apart, ALOHA's
-    "handover_small": Preset("put the bar on the plate", _far_apart(0.18), n_arms=2),
+    "handover_small": Preset("put the bar on the box", _far_apart(0.18), n_arms=2),
     "button": Preset("press the button", {"button": Thing("button", (0.10, 0.10, 0.065))}),
 }
 

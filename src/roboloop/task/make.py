@@ -83,6 +83,7 @@ def assemble(
     else:
         reached = [_points(graph, roles, plan.places[arm]) for arm in station.arms]
         bases = place_pair(graph, (reached[0], reached[1]), station, what)
+        points = np.concatenate([points, *reached])
     names = zip(station.arms, bases, strict=True)
     task = Task(
         kind=kind,
@@ -90,7 +91,7 @@ def assemble(
         roles=roles,
         stages=plan.stages,
         success=plan.success,
-        arms=tuple(Mount(name, station.robot.name, T_world_base) for name, T_world_base in names),
+        arms=tuple(Mount(name, station.robot.name, T, station.turn) for name, T in names),
         front=aim_view(graph, points),
     )
     task.check(graph)

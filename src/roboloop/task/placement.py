@@ -103,7 +103,7 @@ def place_pair(
         if far.min() < low or far.max() > high or any(_blocked(b, graph) for b in bases):
             continue
         cost = np.abs(far - (low + high) / 2).max() / (high - low) + 0.3 * abs(turn)
-        cost += 0.1 * np.sign((camera - middle) @ across)  # rather not in its view
+        cost += np.linalg.norm(across) + 0.1 * np.sign((camera - middle) @ across)  # in its view
         if best is None or cost < best[0]:
             best = cost, bases
     if best is None:

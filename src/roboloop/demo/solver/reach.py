@@ -144,7 +144,7 @@ def reach_of(
     upright = T_world_body.copy()
     upright[:3, :3] = pose.yaw_to_matrix(pose.yaw_of(T_world_body))
     return Reach(
-        chain, base, upright @ pose.inverse(T_eef_body), q, np.array(cell.robot.home),
+        chain, base, upright @ pose.inverse(T_eef_body), q, cell.mount.home,
         {**held, cell.eef: np.zeros(3)}, Values(others, values.joints),
         spread(points, N_BODY), _shapes(model, data, np.flatnonzero(around)),
         np.array([0.0, 0.0, 1.0]), np.array([[-np.inf] * 3, [np.inf] * 3]),

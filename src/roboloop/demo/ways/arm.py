@@ -92,7 +92,7 @@ class Arm:
         self, Ts_world_eef: Float[np.ndarray, "K 4 4"], q: Float[np.ndarray, "*K n"]
     ) -> tuple[IkResult, Bool[np.ndarray, "K"]]:
         """Solve inverse kinematics from `q`; the second value says which poses are met."""
-        start = np.broadcast_to(q, (len(Ts_world_eef), len(self.cell.robot.home)))
+        start = np.broadcast_to(q, (len(Ts_world_eef), len(self.cell.arm_qpos)))
         ik = inverse_kinematics(
             self.cell.robot, self._T_base_world @ Ts_world_eef, start, n_restarts(self.cell.robot)
         )

@@ -46,7 +46,9 @@ class Motion:
 
     def after(self, ctrl: Float[np.ndarray, "nu"]) -> "Motion":
         """The motion after other controls, without what stays as it is."""
-        return replace(self, ctrl=np.where(np.isnan(self.ctrl), ctrl, self.ctrl))
+        rows = np.concatenate([ctrl[None], self.ctrl])
+        last = np.maximum.accumulate(np.where(np.isnan(rows), 0, np.arange(len(rows))[:, None]), 0)
+        return replace(self, ctrl=np.take_along_axis(rows, last, 0)[1:])
 
 
 def timed(waypoints: Float[np.ndarray, "W 4 4"], speed: float = 1.0) -> Float[np.ndarray, "T 4 4"]:
