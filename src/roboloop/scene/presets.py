@@ -113,6 +113,7 @@ PRESETS: Mapping[str, Preset] = {
         {"microwave": Thing("microwave", _MICROWAVE, opened=("door", 1.3))},
     ),
     "stove": Preset("turn on the stove", {"stove": Thing("stove", (0.30, 0.20, 0.075))}),
+    "towel": Preset("fold the towel", {"towel": Thing("towel", (0.30, 0.24, 0.003))}),
     "button": Preset("press the button", {"button": Thing("button", (0.10, 0.10, 0.065))}),
 }
 

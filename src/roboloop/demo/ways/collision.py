@@ -17,6 +17,7 @@ class Collisions:
     def __init__(self, model: mujoco.MjModel) -> None:
         self._model = copy.copy(model)
         self._model.geom_margin[:] = MARGIN
+        self._model.flex_contype[:] = self._model.flex_conaffinity[:] = 0  # cloths give way
         self._data = mujoco.MjData(self._model)
         names = [model.body(b).name for b in range(model.nbody)]
         robot = np.array([n.startswith("robot/") for n in names])

@@ -46,6 +46,8 @@ class Family:
     (the part that never moves), in the frame of the carcass's centre."""
     static: bool = False
     """Furniture: stands still, has no free joint."""
+    soft: bool = False
+    """A cloth: every vertex moves by itself, so it has no free joint either."""
     round: bool = False
     """Looks the same from all sides: a turn about z through its centre changes nothing."""
     rolls: bool = False
