@@ -114,8 +114,15 @@ class Cell:
     @cached_property
     def joint_qpos(self) -> list[int]:
         """Addresses in qpos of the joints of objects: drawers, doors, knobs, buttons."""
-        poses = {a + i for a in self.free_bodies.values() for i in range(7)}
-        return [int(a) for a in self.object_qpos if a not in poses]
+        other = {a + i for a in self.free_bodies.values() for i in range(7)}
+        other.update(map(int, self.cloth_qpos))
+        return [int(a) for a in self.object_qpos if a not in other]
+
+    @cached_property
+    def cloth_qpos(self) -> Int[np.ndarray, "c"]:
+        """Addresses in qpos of the slides of cloths' vertices, three a vertex."""
+        joints = self.model.body_jntadr[np.unique(self.model.flex_vertbodyid)]
+        return (self.model.jnt_qposadr[joints][:, None] + np.arange(3)).ravel()
 
     def with_hand(self, qpos: Float[np.ndarray, "nq"], opening: float) -> Float[np.ndarray, "nq"]:
         """The configuration with the hand's fingers at `opening`, as `Robot.gripper_open` is."""

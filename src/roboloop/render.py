@@ -151,6 +151,7 @@ class _Target:
         self.data.qpos[:] = qpos
         mujoco.mj_kinematics(self.model, self.data)
         mujoco.mj_comPos(self.model, self.data)
+        mujoco.mj_flex(self.model, self.data)
         mujoco.mj_camlight(self.model, self.data)
 
     def draw(self, camera: str, rect: mujoco.MjrRect, segment: bool = False) -> None:
@@ -174,7 +175,11 @@ class _Target:
         for geom in self.scene.geoms[: self.scene.ngeom]:
             if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
                 body = self.model.geom_bodyid[geom.objid]
-                table[geom.segid + 1] = self.model.body_rootid[body]
+            elif geom.objtype == mujoco.mjtObj.mjOBJ_FLEX:
+                body = self.model.flex_vertbodyid[self.model.flex_vertadr[geom.objid]]
+            else:
+                continue
+            table[geom.segid + 1] = self.model.body_rootid[body]
         return table
 
 

@@ -98,6 +98,7 @@ class Belief:
         self._hands.append(base @ forward_kinematics(cell.robot, q[None])[0])
         seen = np.full(cell.model.nq, np.nan)
         seen[cell.object_qpos] = tracked
+        self.qpos[cell.cloth_qpos] = seen[cell.cloth_qpos]
         for address, average in self._joints.items():
             if np.isfinite(seen[address]):
                 average.add(seen[[address]])

@@ -116,7 +116,7 @@ class Planner:
         return robot.gripper_closed + share * (robot.gripper_open - robot.gripper_closed)
 
     def _grasp(self, index: int, what: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
-        """Path of the open hand to the best grasp that is reachable, free, and good for what follows."""
+        """Path of the open hand to the best grasp that is reachable, free, and good later too."""
         body = self.cell.frame_body(what)
         q = qpos[self.cell.arm_qpos]
         self.arm.update(qpos)

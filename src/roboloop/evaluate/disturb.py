@@ -32,8 +32,8 @@ def kinds_of(cell: Cell) -> list[Kind]:
     if "object" not in cell.task.roles:
         return ["object", "pull"]
     target = cell.graph.object(cell.task.roles["target"])
-    movable = not FAMILIES[target.category].static
-    return ["object", "pull", "goal"] if movable else ["object", "pull"]
+    family = FAMILIES[target.category]
+    return ["object", "pull", "goal"] if not (family.static or family.soft) else ["object", "pull"]
 
 
 class Disturbance:

@@ -145,6 +145,7 @@ PRESETS: Mapping[str, Preset] = {
     ),
     # for two arms that stand 0.94 m apart, ALOHA's
     "handover_small": Preset("put the bar on the box", _far_apart(0.18), n_arms=2),
+    "towel": Preset("fold the towel", {"towel": Thing("towel", (0.30, 0.24, 0.003))}, n_arms=2),
     "button": Preset("press the button", {"button": Thing("button", (0.10, 0.10, 0.065))}),
 }
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
@@ -65,11 +66,28 @@ def displacements(before: SceneGraph, after: SceneGraph) -> dict[str, Moved]:
 
 def _moved(obj: SceneObject, model: mujoco.MjModel, qpos: Float[np.ndarray, "nq"]) -> SceneObject:
     """The object where a configuration has it; furniture as it was."""
-    if FAMILIES[obj.category].static:
+    family = FAMILIES[obj.category]
+    if family.static:
         return obj
+    if family.soft:
+        return replace(obj, T_world_obj=obj.T_world_obj @ _flat_motion(model, obj.name, qpos))
     adr = _free_address(model, obj.name)
     T = pose.from_parts(qpos[adr : adr + 3], pose.quat_to_matrix(qpos[adr + 3 : adr + 7]))
     return replace(obj, T_world_obj=T)
+
+
+def _flat_motion(
+    model: mujoco.MjModel, name: str, qpos: Float[np.ndarray, "nq"]
+) -> Float[np.ndarray, "4 4"]:
+    """The rigid motion closest to that of a cloth's vertices, in the frame of its body."""
+    vertices = np.flatnonzero(model.body_parentid == model.body(name).id)
+    slides = model.jnt_qposadr[model.body_jntadr[vertices]]
+    rest = model.body_pos[vertices]
+    now = rest + qpos[slides[:, None] + np.arange(3)]
+    center = now.mean(0)
+    turn = Rotation.align_vectors(now - center, rest - rest.mean(0))[0]
+    T = pose.from_parts(center, turn.as_matrix())
+    return T @ pose.from_parts(-rest.mean(0), np.eye(3))
 
 
 def _free_address(model: mujoco.MjModel, name: str) -> int:
@@ -79,13 +97,16 @@ def _free_address(model: mujoco.MjModel, name: str) -> int:
 def _apart(model: mujoco.MjModel, graph: SceneGraph) -> Float[np.ndarray, "nq"]:
     """The scene's configuration, free objects moved by as little as ends their overlaps."""
     data = mujoco.MjData(model)
-    free = [o.name for o in graph.objects if not FAMILIES[o.category].static]
+    families = {o.name: FAMILIES[o.category] for o in graph.objects}
+    free = [name for name, each in families.items() if not (each.static or each.soft)]
     address = {model.body(name).id: _free_address(model, name) for name in free}
     for _ in range(N_PUSHES):
         mujoco.mj_kinematics(model, data)
         mujoco.mj_collision(model, data)
         deepest: dict[tuple[int, int], tuple[float, np.ndarray]] = {}
         for contact in data.contact:
+            if contact.geom.min() < 0:  # a cloth gives way by itself
+                continue
             a, b = model.body_rootid[model.geom_bodyid[contact.geom]]
             pair = (int(a), int(b))
             if contact.dist < -DEEPEST and contact.dist < deepest.get(pair, (0.0,))[0]:

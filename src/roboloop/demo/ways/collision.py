@@ -19,6 +19,7 @@ class Collisions:
     def __init__(self, cell: Cell) -> None:
         self._model = copy.copy(cell.model)
         self._model.geom_margin[:] = MARGIN
+        self._model.flex_contype[:] = self._model.flex_conaffinity[:] = 0  # cloths give way
         self._data = mujoco.MjData(self._model)
         self._is_robot = cell.is_robot[self._model.geom_bodyid]
         self._arm = np.full(cell.model.ngeom, -1)

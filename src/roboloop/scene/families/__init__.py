@@ -14,7 +14,7 @@ import numpy as np
 
 from roboloop import pose
 from roboloop.errors import RoboloopError, unknown_name
-from roboloop.scene.families import desk, furniture, sampling, solids, two_handed, vessels
+from roboloop.scene.families import cloth, desk, furniture, sampling, solids, two_handed, vessels
 from roboloop.scene.families.base import Family, Param
 from roboloop.scene.families.part import COLLISION, VISUAL, Part
 from roboloop.scene.graph import Joint, SceneObject
@@ -42,6 +42,7 @@ FAMILIES: dict[str, Family] = {
     "holder": desk.HOLDER,
     "bead": desk.BEAD,
     "button": desk.BUTTON,
+    "towel": cloth.TOWEL,
 }
 
 
@@ -114,12 +115,12 @@ def add_object(spec: mujoco.MjSpec, obj: SceneObject) -> None:
     """Add a complete object to a spec, in place.
 
     Adds the body `{name}` at the object's frame, a free joint `{name}/free` unless the family is
-    static, and geoms, joints, moving bodies and sites called `{name}/...`.
+    static or soft, and geoms, joints, moving bodies and sites called `{name}/...`.
     """
     family = family_of(obj)
     quat = pose.matrix_to_quat(obj.T_world_obj[:3, :3])
     body = spec.worldbody.add_body(name=obj.name, pos=obj.T_world_obj[:3, 3], quat=quat)
-    if not family.static:
+    if not (family.static or family.soft):
         body.add_freejoint(name=f"{obj.name}/free")
     part = Part(spec, body, obj, np.eye(4))
     family.build(part)

@@ -48,6 +48,8 @@ class Family:
     """Furniture: stands still, has no free joint."""
     wide: bool = False
     """Held by two hands: cousins lie about where and as the original does, like furniture."""
+    soft: bool = False
+    """A cloth: every vertex moves by itself, so it has no free joint either."""
     round: bool = False
     """Looks the same from all sides: a turn about z through its centre changes nothing."""
     rolls: bool = False
