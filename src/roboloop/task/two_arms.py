@@ -129,7 +129,7 @@ def _fold(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
                 subgoal=(
                     f"{over} < 0.005",
                     f"z({corner} - {goal}) > 0.003",
-                    f"z({corner} - {goal}) < 0.008",
+                    f"z({corner} - {goal}) < 0.020",
                 ),
             )
         )

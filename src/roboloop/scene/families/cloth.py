@@ -149,5 +149,6 @@ TOWEL = Family(
     build=_build,
     keypoints=_keypoints,
     soft=True,
+    wide=True,
     free_aspect=True,
 )
