@@ -116,8 +116,8 @@ def test_a_corner_is_pinched_lifted_and_let_go():
     corner = pose.transform(T, np.array(graph.object("towel").keypoints["corner_0"]))
     with_hand(spec, np.array([*corner[:2], 0.0]), np.array([1.0, -1.0, 0.0]) / np.sqrt(2))
     model = spec.compile()
-    # fingers press on the table and close, the hand goes up and waits, the fingers open
-    way = [(0.002, 0.02, 1), (-0.001, 0.02, 6), (-0.001, 0.0, 12), (-0.001, 0.0, 4),
+    # fingers touch the table and close, the hand goes up and waits, the fingers open
+    way = [(0.002, 0.02, 1), (-0.001, 0.02, 6), (0.005, 0.0, 12), (0.005, 0.0, 4),
            (LIFT, 0.0, 14), (LIFT, 0.0, 6), (LIFT, 0.015, 6), (LIFT, 0.015, 6)]  # fmt: skip
     keys = np.array([(z, width, width) for z, width, _ in way])
     times = np.cumsum([n for *_, n in way])
