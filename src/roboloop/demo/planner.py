@@ -43,8 +43,8 @@ TURNED, IN_PLACE = 0.5, 0.08
 """What is turned by more (rad), or moved by less (m), is not lifted first."""
 PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
-PINCH_OPENING = 0.5
-"""Of the hand before it pinches a cloth, share of its widest."""
+PINCH_OPENING, RELEASE_OPENING = 0.5, 0.2
+"""Of the hand before it pinches a cloth and after it has let go of it, share of its widest."""
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
 MAX_SEARCHES, MAX_ENDS = 3, 3
@@ -85,7 +85,7 @@ class Planner:
         stage, held = self.cell.task.stages[index], self.cell.task.held(index)
         robot = self.cell.robot
         if stage.grasp:
-            opening = self._opening(stage.grasp)
+            opening = self._opening(stage.grasp, PINCH_OPENING)
             path = self._grasp(index, stage.grasp, self.cell.with_hand(qpos, opening), warm)
             return Motion(with_gripper(path, opening, GRIP_STEPS, robot.gripper_closed))
         if stage.push:
@@ -97,10 +97,21 @@ class Planner:
             dwell = round(stage.dwell / CONTROL_DT)
             path = np.concatenate([path, np.repeat(path[-1:], dwell, 0)])
             n_open = GRIP_STEPS if stage.release else 0
-            return Motion(with_gripper(path, robot.gripper_closed, n_open, robot.gripper_open))
-        pushed = index and self.cell.task.stages[index - 1].push
-        opening = robot.gripper_closed if pushed else robot.gripper_open
+            opening = self._opening(held, RELEASE_OPENING)
+            return Motion(with_gripper(path, robot.gripper_closed, n_open, opening))
+        before = self._before(index)
+        opening = robot.gripper_open
+        if before.release:
+            opening = self._opening(before.release, RELEASE_OPENING)
+        elif before.push:
+            opening = robot.gripper_closed
         return Motion(with_gripper(self._retreat(stage, qpos), opening))
+
+    def _before(self, index: int) -> Stage:
+        """The stage that the arm did before stage `index`, or one that does nothing."""
+        name = self.cell.mount.name
+        own = [stage for stage in self.cell.task.stages[:index] if stage.arm in (name, BOTH)]
+        return own[-1] if own else Stage("", "")
 
     def blame(self, index: int) -> None:
         """Do not take the last grasp of a stage again, in place: it missed."""
@@ -109,10 +120,10 @@ class Planner:
 
     # --- grasp
 
-    def _opening(self, what: str) -> float:
-        """The gripper's target on its way to what it takes: a wide hand only shoves a cloth."""
+    def _opening(self, what: str, of_cloth: float) -> float:
+        """The open gripper's target: at what is soft, a share of its widest, which would drag."""
         robot = self.cell.robot
-        share = PINCH_OPENING if self.cell.is_soft(what) else 1.0
+        share = of_cloth if self.cell.is_soft(what) else 1.0
         return robot.gripper_closed + share * (robot.gripper_open - robot.gripper_closed)
 
     def _grasp(self, index: int, what: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
