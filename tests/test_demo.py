@@ -121,6 +121,7 @@ def test_the_planner_puts_the_bowl_on_the_plate(planned):
         ("so101", "put the box on the plate", "plate", (0.13, 0.13, 0.018)),
         ("so101", "put the box in the bowl", "bowl", (0.11, 0.11, 0.045)),
         ("ur5e", "put the box in the basket", "basket", (0.2, 0.16, 0.08)),
+        ("vx300s", "put the box on the plate", "plate", (0.16, 0.16, 0.02)),
     ],
 )
 def test_every_arm_does_what_is_in_its_reach(robot, sentence, target, size):

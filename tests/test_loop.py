@@ -1,5 +1,6 @@
 """The closed loop: belief, tracker, disturbances, and every task kind in physics."""
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from roboloop.demo.execute import rngs_for
 from roboloop.demo.loop import ClosedLoop
 from roboloop.demo.planner import Planner
 from roboloop.errors import RoboloopError
-from roboloop.evaluate.closed_loop import disturb, plan
+from roboloop.evaluate.closed_loop import disturb, misjudged, plan
 from roboloop.evaluate.disturb import kinds_of
 from roboloop.evaluate.tracker import Tracker, TrackerConfig
 from roboloop.policy.planner_policy import PlannerPolicy
@@ -71,6 +72,35 @@ def test_what_is_disturbed_is_done_all_the_same(blocks, kind):
 def test_a_noisy_late_tracker_that_looks_away_will_do(blocks):
     end, loop, _ = run(blocks, tracker=TrackerConfig(5.0, 100.0, occlusion=0.1))
     assert end.reason == "", [str(event) for event in loop.log]
+
+
+@pytest.mark.parametrize(
+    "preset", ["drawers_open", pytest.param("microwave", marks=pytest.mark.slow)]
+)
+def test_a_slightly_wrong_axis_does_not_break_the_run(preset):
+    cell = cell_of(preset)
+    (believed,) = misjudged([cell], np.deg2rad(5), 0.01, 0, [0])
+    (end,), (loop,) = plan([cell], rngs_for(0, 9, [0]), EXACT, 0, [0], believed=[believed])
+    assert end.reason == "", [str(event) for event in loop.log]
+
+
+def test_a_misjudged_cell_is_wrong_only_about_how_things_move():
+    cell = cell_of("microwave_open")
+    (believed,) = misjudged([cell], np.deg2rad(5), 0.01, 0, [0])
+    true, wrong = (mujoco.MjData(each.model) for each in (cell, believed))
+    points = []
+    for turn in (0.0, -1.0):
+        for data in (true, wrong):
+            data.qpos[:] = cell.home_qpos
+            data.joint("microwave/door").qpos[0] += turn
+            mujoco.mj_kinematics(data.model, data)
+        points.append([data.site("microwave/handle").xpos.copy() for data in (true, wrong)])
+    np.testing.assert_allclose(*points[0], atol=1e-9)
+    assert 0.005 < np.linalg.norm(points[1][0] - points[1][1]) < 0.05
+    axes = (data.joint("microwave/door").xaxis for data in (true, wrong))
+    assert np.dot(*axes) == pytest.approx(np.cos(np.deg2rad(5)))
+    assert misjudged([cell], 0.1, 0.01, 0, [1])[0].model.jnt_pos[0] @ [0, 0, 1] == 0.0
+    np.testing.assert_array_equal(cell.model.jnt_pos[0], 0.0)
 
 
 def test_the_same_seed_gives_the_same_states():

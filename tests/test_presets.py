@@ -1,8 +1,11 @@
 """Preset scenes: every one settles as it is, and stands for a task."""
 
+import numpy as np
 import pytest
 
 from roboloop.errors import RoboloopError
+from roboloop.robot import ROBOTS
+from roboloop.scene.cousins import sample_cousin
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import displacements, settle
 
@@ -14,6 +17,23 @@ def test_settles_where_it_is(name: str) -> None:
     # beads find their places in the mug
     far = {name: each.distance for name, each in moved.items() if not name.startswith("bead")}
     assert max(far.values()) < 0.005
+
+
+def test_both_arms_reach_a_tray_in_its_cousins() -> None:
+    twin, low_high = settle(preset_scene("tray")), ROBOTS["vx300s"].reach
+    for i in range(6):
+        tray = sample_cousin(twin, np.random.SeedSequence(i)).object("tray")
+        for handle, y in (("handle_left", 0.469), ("handle_right", -0.469)):
+            p = tray.T_world_obj @ [*tray.keypoints[handle], 1.0]
+            assert low_high[0] - 0.03 < np.hypot(p[0], p[1] - y) < low_high[1]
+
+
+@pytest.mark.parametrize(("name", "robot"), [("handover", "panda"), ("handover_small", "vx300s")])
+def test_no_arm_at_one_side_reaches_what_is_handed_over_and_where_to(name: str, robot: str) -> None:
+    bar, plate = (o.T_world_obj[:2, 3] for o in preset_scene(name).objects)
+    low, high = ROBOTS[robot].reach
+    at_bar = bar - [0.0, (low + high) / 2 if robot == "panda" else 0.469 - 0.18]
+    assert low < np.linalg.norm(bar - at_bar) < high < np.linalg.norm(plate - at_bar) - 0.1
 
 
 def test_unknown_preset() -> None:
