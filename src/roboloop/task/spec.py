@@ -40,6 +40,9 @@ class Stage:
     """`role.keypoint` on a jointed part that the closed hand pushes, without holding it."""
     dwell: float = 0.0
     """How long the hand stays where the sub-goal holds, s."""
+    drop: float = 0.0
+    """By how much (m) the sub-goal may be met higher, above `reference`, where the hand has no room
+    lower down: from there what it lets go of falls."""
 
 
 @dataclass(frozen=True)
