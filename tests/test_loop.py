@@ -1,5 +1,7 @@
 """The closed loop: belief, tracker, disturbances, and every task kind in physics."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from roboloop.evaluate.closed_loop import disturb, misjudged, plan
 from roboloop.evaluate.disturb import kinds_of
 from roboloop.evaluate.tracker import Tracker, TrackerConfig
 from roboloop.policy.planner_policy import PlannerPolicy
+from roboloop.robot import ROBOTS
+from roboloop.scene.families import complete
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
 from roboloop.station import STATIONS
@@ -239,3 +243,25 @@ def test_a_pushing_hand_touches_what_it_pushes_and_nothing_else():
         list(arm.distances(closed, ik.q, touched)) for touched in (None, body)
     )
     assert to_all < TOUCH + 1e-3 < to_others
+
+
+@pytest.mark.parametrize("width", [0.24, 0.16])
+def test_things_are_let_go_of_higher_only_where_the_hand_has_no_room(width):
+    scene = preset_scene("box_basket")
+    basket = scene.object("basket")
+    basket = complete(replace(basket, size=(1.25 * width, width, 0.09), keypoints={}))
+    scene = replace(scene, objects=(scene.object("box"), basket))
+    task = make_task(scene, PRESETS["box_basket"].sentence, ROBOTS["panda"])
+    cell = build_cell(scene, task)
+    planner = Planner(cell, np.random.default_rng(0))
+    qpos = cell.home_qpos
+    for index in (0, 1):
+        q = planner.plan(index, qpos).ctrl[-1, :-1]
+        qpos = planner.arm.moved(qpos, q, cell.frame_body("object") if index else None)
+    (place,) = (stage for stage in task.stages if stage.release)
+    assert 0.03 < place.drop < 0.05
+    assert (planner.drop(1) > 0) == (width < 0.2)
+    planner.arm.update(qpos)
+    points = planner.arm.values().points
+    height = (points["object.bottom"] - points["target.inside"])[2] - planner.drop(1)
+    assert 0.004 < height < 0.014

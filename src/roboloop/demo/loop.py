@@ -106,9 +106,9 @@ class ClosedLoop:
 
     def _watch(self) -> None:
         """Go back, or plan again, where what the running plan rests on does not hold."""
-        if not self._rows:
-            return
         held = self.cell.task.held(self._index)
+        if not self._rows or (held and self._letting_go()):
+            return
         if held and self._lost(held):
             self._back(f"`{self._named(held)}` left the hand")
             return
@@ -119,6 +119,10 @@ class ClosedLoop:
         if off > self._moved and not self._closing():
             self._say(f"moved by {100 * off:.1f} cm: planned again")
             self._plan(warm=True)
+
+    def _letting_go(self) -> bool:
+        """Whether the hand that held something has been told to open: now it may fall."""
+        return bool(self._ctrl[-1] != self.cell.robot.gripper_closed)
 
     def _lost(self, held: str) -> bool:
         opening = self.belief.opening
@@ -248,7 +252,8 @@ class ClosedLoop:
 
     def _missed_by(self) -> str:
         """The constraint of the sub-goal that fails most, in words; empty if all hold."""
-        stage, values = self.cell.task.stages[self._index], self._values
+        stage = self.cell.task.stages[self._index]
+        values = self._values.raised(stage.reference, self.planner.drop(self._index))
         off = [(_off(c, values), c) for c in map(parse, stage.subgoal)]
         worst, constraint = max(off, key=lambda each: each[0], default=(0.0, None))
         return f"that {constraint.sentence} fails" if constraint and worst > 3 else ""

@@ -4,7 +4,8 @@ It sees the simulator's state, or a tracker's estimate of it. Every stage is pla
 before has been executed, from where things really are; and planned again, warm, where they moved.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice, product
 from typing import Protocol, runtime_checkable
@@ -41,6 +42,8 @@ SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, postu
 """What counts at the end of a stage, besides its constraints."""
 TURNED, IN_PLACE = 0.5, 0.08
 """What is turned by more (rad), or moved by less (m), is not lifted first."""
+DROPS = (0.0, 0.5, 1.0)
+"""Shares of a stage's `drop`, the lowest first."""
 PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
 PINCH_OPENING, RELEASE_OPENING = 0.5, 0.2
@@ -76,6 +79,12 @@ class Planner:
         """Stage -> grasp in the body's frame, or arm position, that was found last."""
         self._failed: dict[int, list[np.ndarray]] = {}
         """Stage -> grasps that missed."""
+        self._shares: dict[int, float] = {}
+        """Stage -> share of its `drop` that was needed last."""
+
+    def drop(self, index: int) -> float:
+        """How much higher than asked for (m) a stage was last planned to end."""
+        return self._shares.get(index, 0.0) * self.cell.task.stages[index].drop
 
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"], warm: bool = False) -> Motion:
         """Plan stage `index` from the state `qpos`; see `Expert`.
@@ -178,13 +187,16 @@ class Planner:
         Raises:
             Unreachable: None does.
         """
-        problem, usable = "", []
-        for k in good[:MAX_CHAINS]:
+        problem, usable = "", list[int]()
+        stages = self.cell.task.stages[index + 1 :]
+        tries = product(_shares(*stages), good[:MAX_CHAINS])
+        for share, k in ((share, k) for share, k in tries if k not in usable):
             try:
                 if not warm:
-                    self._check_next(index, qpos, q_at[k], Ts_body_eef[k], body)
+                    chain = [_dropping(stage, share) for stage in stages]
+                    self._check_next(index, chain, qpos, q_at[k], Ts_body_eef[k], body)
             except Unreachable as error:
-                problem = f"no grasp allows the next sub-goal: {error.problem}"
+                problem = problem or f"no grasp allows the next sub-goal: {error.problem}"
                 continue
             usable.append(k)
             yield k, False
@@ -193,7 +205,13 @@ class Planner:
         yield from ((k, True) for k in usable[: 0 if warm else MAX_SEARCHES])
 
     def _check_next(
-        self, index: int, qpos: np.ndarray, q: np.ndarray, T_body_eef: np.ndarray, body: int
+        self,
+        index: int,
+        stages: Sequence[Stage],
+        qpos: np.ndarray,
+        q: np.ndarray,
+        T_body_eef: np.ndarray,
+        body: int,
     ) -> None:
         """Check that the arm can end the next stages with a grasp, until it lets go.
 
@@ -201,7 +219,7 @@ class Planner:
             Unreachable: It cannot; says why.
         """
         held = str(self.cell.task.stages[index].grasp)
-        for stage in self.cell.task.stages[index + 1 :]:
+        for stage in stages:
             if stage.arm not in (self.cell.mount.name, BOTH):
                 continue
             if stage.subgoal:
@@ -253,12 +271,15 @@ class Planner:
     ) -> tuple[Reach, Iterator[np.ndarray]]:
         """Arm positions at which a held object meets a stage's sub-goal, the cheapest first.
 
+        All of the stage's `drop` is made use of; see `_dropping`.
+
         Raises:
             Unreachable: There is none; says which constraint fails, and by how much.
         """
         constraints = tuple(parse(text) for text in (*stage.subgoal, *stage.path))
         moves = held.partition(".")[0] if self.cell.is_free(held) else held
         reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), moves)
+        reach = replace(reach, values=reach.values.raised(stage.reference, stage.drop))
         answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng, warm)
         if warm is not None and answers[0].problem:
             answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng)
@@ -290,11 +311,30 @@ class Planner:
     def _transfer(self, index: int, held: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
         """Path on which what is held gets to the stage's sub-goal."""
         stage, body = self.cell.task.stages[index], self.cell.frame_body(held)
-        q = qpos[self.cell.arm_qpos]
         self.arm.update(qpos)
         if self.cell.is_jointed(held):
             address, values = self._joint_values(stage, qpos)
             return self.arm.along_joint(qpos, address, values, body)
+        problem = ""
+        shares = (self._shares.get(index, 0.0),) if warm else _shares(stage)
+        for share in shares:
+            try:
+                path = self._carry(
+                    index, _dropping(stage, share), held, qpos, warm, share == shares[-1]
+                )
+            except Unreachable as error:
+                problem = problem or error.problem
+                continue
+            self._shares[index] = share
+            return path
+        raise Unreachable(problem)
+
+    def _carry(
+        self, index: int, stage: Stage, held: str, qpos: np.ndarray, warm: bool, search: bool
+    ) -> np.ndarray:
+        """Path on which a held free object gets to a sub-goal; see `_subgoals`."""
+        q, body = qpos[self.cell.arm_qpos], self.cell.frame_body(held)
+        self.arm.update(qpos)
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
         last = self._last.get(index) if warm else None
         reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
@@ -302,7 +342,7 @@ class Planner:
         problem = ""
         for there in islice(answers, 1 if warm else MAX_ENDS):
             rigid = body if self.cell.is_free(held) else None
-            for way in self._ways(stage, reach, qpos, there, rigid, allowed, not warm):
+            for way in self._ways(stage, reach, qpos, there, rigid, allowed, search and not warm):
                 try:
                     path = way()
                 except Unreachable as error:
@@ -425,6 +465,15 @@ class Planner:
         else:
             value = low + (high - low) * solve_joint(constraints, self.arm.values(), name, (0, 1))
         return self.cell.joint_address(joint), value
+
+
+def _shares(*stages: Stage) -> tuple[float, ...]:
+    return DROPS if any(stage.drop for stage in stages) else DROPS[:1]
+
+
+def _dropping(stage: Stage, share: float) -> Stage:
+    """A stage that is to end higher, by that share of its `drop`."""
+    return replace(stage, drop=share * stage.drop)
 
 
 def _along_approach(distance: float) -> np.ndarray:

@@ -53,6 +53,7 @@ def describe(task: Task) -> list[str]:
         what += [f"until {in_words(task, text)}" for text in stage.subgoal]
         what += [f"all the way, {in_words(task, text)}" for text in stage.path]
         what += [f"for {stage.dwell:g} s"] if stage.dwell else []
+        what += [f"up to {100 * stage.drop:.1f} cm higher if need be"] if stage.drop else []
         what += [f"then let go of {_named(task, stage.release)}"] if stage.release else []
         lines += [f"  {stage.name if i == 0 else '':<9} {each}" for i, each in enumerate(what)]
     done = [in_words(task, text) for text in task.success]

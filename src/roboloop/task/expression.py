@@ -51,6 +51,12 @@ class Values:
     joints: Mapping[str, Float[np.ndarray, "*B"]]
     """`role.joint` -> m or rad."""
 
+    def raised(self, name: str, by: float) -> "Values":
+        """The same with one point higher, m."""
+        if not by:
+            return self
+        return replace(self, points={**self.points, name: self.points[name] + [0.0, 0.0, by]})
+
 
 @dataclass(frozen=True)
 class Tangents:

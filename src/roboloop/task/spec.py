@@ -47,6 +47,9 @@ class Stage:
     """Who does it: the name of an arm, or `both`, who then move together what both hold."""
     at_once: bool = False
     """Whether it is done at the same time as the stage before it, which another arm does."""
+    drop: float = 0.0
+    """By how much (m) the sub-goal may be met higher, above `reference`, where the hand has no room
+    lower down: from there what it lets go of falls."""
 
 
 @dataclass(frozen=True)

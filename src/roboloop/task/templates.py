@@ -13,6 +13,8 @@ TILTED = "z(unit(object.top - object.bottom)) < -0.4"
 """The object's mouth points down, by 24 degrees or more."""
 LANDING = "object.top + 0.35 * (object.top - object.bottom)"
 """Below this, about, lands what leaves the tilted object."""
+DROP, DROP_SHARE = 0.04, 0.5
+"""How far things may fall into a hollow one, m and share of its depth."""
 LEVELS = {
     "open": (">", 0.8, 0.6),
     "close": ("<", 0.03, 0.1),
@@ -74,10 +76,11 @@ def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         )
     if "tip" in roles["object"].keypoints and not joint:
         return _stand_in(min(target.size[:2]))
-    return _put(keypoint, 0.45 * min(target.size[:2]))
+    depth = 0.0 if joint else target.keypoints["top"][2] - target.keypoints["inside"][2]
+    return _put(keypoint, 0.45 * min(target.size[:2]), min(DROP, DROP_SHARE * depth))
 
 
-def _put(keypoint: str, radius: float) -> Plan:
+def _put(keypoint: str, radius: float, drop: float = 0.0) -> Plan:
     goal = f"target.{keypoint}"
     stages = (
         Stage("grasp", reference="object", grasp="object"),
@@ -92,6 +95,7 @@ def _put(keypoint: str, radius: float) -> Plan:
                 UPRIGHT,
             ),
             path=(UPRIGHT,),
+            drop=drop,
         ),
         Stage("retreat", reference=goal, subgoal=(hand_clear("object"),)),
     )
