@@ -16,7 +16,6 @@ from roboloop.evaluate.closed_loop import disturb, misjudged, plan
 from roboloop.evaluate.disturb import kinds_of
 from roboloop.evaluate.tracker import Tracker, TrackerConfig
 from roboloop.policy.planner_policy import PlannerPolicy
-from roboloop.robot import ROBOTS
 from roboloop.scene.families import complete
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
@@ -119,7 +118,7 @@ def test_a_loop_that_cannot_says_why_and_stays():
     loop.planner.plan = lambda *_: (_ for _ in ()).throw(_unreachable())  # type: ignore
     home = np.array(cell.robot.home)
     for _ in range(60):
-        ctrl = loop.act(home, cell.robot.gripper_open, cell.home_qpos[cell.object_qpos])
+        ctrl = loop.act([(home, cell.robot.gripper_open)], cell.home_qpos[cell.object_qpos])
         np.testing.assert_allclose(ctrl[:-1], home)
     assert loop.finished and loop.problem == "too far"
 
@@ -145,7 +144,7 @@ def beliefs(cell: Cell, noise_mm: float, n: int, delay_ms: float = 0.0):
 
 def look(belief: Belief, tracker: Tracker, qpos: np.ndarray) -> None:
     cell = belief.cell
-    belief.update(qpos[cell.arm_qpos], qpos[cell.gripper_qpos], tracker.see(qpos))
+    belief.update([(qpos[cell.arm_qpos], qpos[cell.gripper_qpos])], tracker.see(qpos))
 
 
 def test_an_exact_tracker_is_believed(blocks):
@@ -251,7 +250,7 @@ def test_things_are_let_go_of_higher_only_where_the_hand_has_no_room(width):
     basket = scene.object("basket")
     basket = complete(replace(basket, size=(1.25 * width, width, 0.09), keypoints={}))
     scene = replace(scene, objects=(scene.object("box"), basket))
-    task = make_task(scene, PRESETS["box_basket"].sentence, ROBOTS["panda"])
+    task = make_task(scene, PRESETS["box_basket"].sentence, STATIONS["panda"])
     cell = build_cell(scene, task)
     planner = Planner(cell, np.random.default_rng(0))
     qpos = cell.home_qpos

@@ -1,7 +1,7 @@
 """What a controller thinks the state is: joints as measured, things as a tracker last saw them."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ GATE_M, GATE_RAD, GATE_NOISE = 0.012, 0.1, 4.0
 N_SURE = 2
 """Such measurements, one after another, that are believed."""
 QUAT = slice(3, 7)
+Measured = tuple[Float[np.ndarray, "n"], float]
+"""Of an arm: its joints, and the position of the gripper's joint."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,17 @@ class Tracking:
 class Belief:
     """The configuration of one cell, from measured joints and tracked things.
 
-    A thing that is held goes with the hand: the tracker says how it lies in it. Other things stand
+    A thing that is held goes with a hand: the tracker says how it lies in it. Other things stand
     still until the tracker says otherwise, so that many measurements can be averaged.
     """
 
     def __init__(self, cell: Cell, tracking: Tracking) -> None:
         self.cell, self._tracking = cell, tracking
         self.qpos = cell.home_qpos.copy()
-        self.held: int | None = None
-        """The free body in the hand."""
-        self.slip = 0.0
-        """How far from where it was held the tracker sees the held body now, m."""
+        self.held: dict[int, str] = {}
+        """The free bodies in hands, and the arms that they go with."""
+        self.slip: dict[int, float] = {}
+        """How far from where it was held the tracker sees a held body now, m."""
         self.n_seen = 0
         noisy = tracking.noise_mm > 0
         self._things = {
@@ -58,7 +60,9 @@ class Belief:
         self._joints = {
             a: _Average(N_AVERAGED_MOVING if noisy else 1, self._gate) for a in cell.joint_qpos
         }
-        self._hands: deque[np.ndarray] = deque(maxlen=tracking.delay_steps + 1)
+        self._hands: dict[str, deque[np.ndarray]] = {
+            mount.name: deque(maxlen=tracking.delay_steps + 1) for mount in cell.task.arms
+        }
 
     @property
     def look_steps(self) -> int:
@@ -66,36 +70,30 @@ class Belief:
         noisy = self._tracking.noise_mm > 0
         return self._tracking.delay_steps + (N_AVERAGED if noisy else 0)
 
-    @property
-    def hand(self) -> Float[np.ndarray, "4 4"]:
-        """The pose of the hand, in the world."""
-        return self._hands[-1]
+    def hand(self, arm: str) -> Float[np.ndarray, "4 4"]:
+        """The pose of an arm's hand, in the world."""
+        return self._hands[arm][-1]
 
-    @property
-    def opening(self) -> float:
-        """How far the hand is open, 0 to 1."""
-        at = self.cell.gripper_qpos
-        return float(self.cell.robot.opening(self.qpos[at : at + 1])[0])
+    def opening(self, arm: str) -> float:
+        """How far an arm's hand is open, 0 to 1."""
+        cell = self.cell.seen_by(arm)
+        at = cell.gripper_qpos
+        return float(cell.robot.opening(self.qpos[at : at + 1])[0])
 
-    def update(
-        self,
-        q: Float[np.ndarray, "n"],
-        gripper: float,
-        tracked: Float[np.ndarray, "m"],
-    ) -> None:
+    def update(self, measured: Sequence[Measured], tracked: Float[np.ndarray, "m"]) -> None:
         """Take in one control step's measurements, in place.
 
         Args:
-            q: The arm.
-            gripper: Position of the gripper's joint.
+            measured: Of every arm.
             tracked: `Cell.object_qpos` as the tracker says, NaN for what it does not see.
         """
         cell = self.cell
         self.n_seen += 1
-        self.qpos = cell.with_hand(self.qpos, gripper)
-        self.qpos[cell.arm_qpos] = q
-        base = cell.mount.T_world_base
-        self._hands.append(base @ forward_kinematics(cell.robot, q[None])[0])
+        for arm, (q, gripper) in zip(cell.arms, measured, strict=True):
+            self.qpos = arm.with_hand(self.qpos, gripper)
+            self.qpos[arm.arm_qpos] = q
+            base = arm.mount.T_world_base
+            self._hands[arm.mount.name].append(base @ forward_kinematics(arm.robot, q[None])[0])
         seen = np.full(cell.model.nq, np.nan)
         seen[cell.object_qpos] = tracked
         self.qpos[cell.cloth_qpos] = seen[cell.cloth_qpos]
@@ -111,28 +109,29 @@ class Belief:
             if average.samples:
                 self.qpos[at] = self._now(body, average.value())
 
-    def hold(self, body: int | None) -> None:
-        """Say what free body is in the hand from now on, in place."""
-        for changed in {each for each in (self.held, body) if each is not None}:
-            before = self.qpos[(a := self.cell.free_bodies[changed]) : a + 7].copy()
-            self._things[changed].clear()
-            if body == changed:
-                self._things[changed].add(self._in_hand(before, self.hand))
-        self.held, self.slip = body, 0.0
+    def hold(self, body: int, arm: str | None) -> None:
+        """Say that a free body goes with an arm from now on, or with none, in place."""
+        now = self.qpos[(a := self.cell.free_bodies[body]) : a + 7].copy()
+        self._things[body].clear()
+        self.held.pop(body, None)
+        self.slip[body] = 0.0
+        if arm is not None:
+            self.held[body] = arm
+            self._things[body].add(self._in_hand(now, self.hand(arm)))
 
     def _see(self, body: int, average: "_Average", seen: np.ndarray) -> None:
-        if body != self.held:
+        if body not in self.held:
             average.add(seen)
             return
-        lies = self._in_hand(seen, self._hands[0])
+        lies = self._in_hand(seen, self._hands[self.held[body]][0])
         off = float(np.linalg.norm(lies[:3] - average.value()[:3]))
-        self.slip = max(0.0, off - GATE_NOISE * self._tracking.noise_mm / 1000)
+        self.slip[body] = max(0.0, off - GATE_NOISE * self._tracking.noise_mm / 1000)
         average.add(lies)
 
     def _now(self, body: int, value: np.ndarray) -> np.ndarray:
-        if body != self.held:
+        if body not in self.held:
             return value
-        return _from_matrix(self.hand @ _matrix(value))
+        return _from_matrix(self.hand(self.held[body]) @ _matrix(value))
 
     def _in_hand(self, value: np.ndarray, T_world_eef: np.ndarray) -> np.ndarray:
         return _from_matrix(pose.inverse(T_world_eef) @ _matrix(value))

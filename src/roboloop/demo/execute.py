@@ -81,7 +81,7 @@ def _run_step(
         try:
             planned[i] = expert.plan(index, record.qpos).after(record.ctrl)
         except Unreachable as error:
-            record.reason = f"{record.name(index)}: {error.problem}"
+            record.reason = f"{record.cell.task.step_name(index)}: {error.problem}"
     if not planned:
         return
     noisy = {i: records[i].noisy(index, motion.ctrl) for i, motion in planned.items()}
@@ -127,11 +127,6 @@ class _Record:
         """The targets now."""
         return self._ctrl[-1][-1] if self._ctrl else self.rest
 
-    def name(self, index: int) -> str:
-        """What a step is called: its stages' names."""
-        stages = self.cell.task.stages
-        return "+".join(stages[i].name for i in self.cell.task.steps()[index])
-
     def noisy(self, index: int, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
         """Add noise that fades over a few control steps to the arms' targets in a step.
 
@@ -155,7 +150,7 @@ class _Record:
 
     def append(self, index: int, motion: Motion, ctrl: np.ndarray, states: np.ndarray) -> None:
         start = self._subtasks[-1][2] if self._subtasks else 0
-        self._subtasks.append((self.name(index), start, start + len(ctrl)))
+        self._subtasks.append((self.cell.task.step_name(index), start, start + len(ctrl)))
         self._motions.append(motion)
         self._ctrl.append(ctrl)
         self.states.append(states)

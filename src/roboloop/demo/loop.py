@@ -1,11 +1,12 @@
 """The planner in closed loop: plans again where things moved, goes back where a stage broke.
 
 Every control step it takes in what was measured, and gives the next targets. A plan is carried out
-step by step; it is made again, warm, when something it rests on has moved, and the stage that still
-holds is begun again when the hand lost what it held or when a path constraint broke.
+row by row; it is made again, warm, when something it rests on has moved, and the step of the task
+that still holds is begun again when a hand lost what it held or when a path constraint broke.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import process_time
 
@@ -13,10 +14,11 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop.cell import Cell
-from roboloop.demo.belief import Belief, Tracking
+from roboloop.demo.belief import Belief, Measured, Tracking
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.planner import Planner
+from roboloop.demo.team import expert
 from roboloop.task.constraints import Constraint, Values, parse
+from roboloop.task.spec import BOTH, Stage
 
 MOVED, MOVED_NOISE = 0.004, 0.6
 """A keypoint that is farther from where it was when the plan was made has moved, m; and for every
@@ -62,7 +64,7 @@ class ClosedLoop:
 
     def __init__(self, cell: Cell, rng: np.random.Generator, tracking: Tracking) -> None:
         self.cell = cell
-        self.planner, self.belief = Planner(cell, rng), Belief(cell, tracking)
+        self.planner, self.belief = expert(cell, rng), Belief(cell, tracking)
         self.log: list[Event] = []
         self.finished = False
         self.problem = ""
@@ -72,26 +74,27 @@ class ClosedLoop:
         self._moved = MOVED + MOVED_NOISE * tracking.noise_mm / 1000
         self._look_steps = self.belief.look_steps
         self._index, self._tries, self._n_back, self._wait = 0, 0, 0, 0
+        self._steps = cell.task.steps()
+        self._grippers = [arm.ctrl.stop - 1 for arm in cell.arms]
         self._rows: deque[np.ndarray] = deque()
         self._started = False
-        self._ctrl = np.append(cell.home_qpos[cell.arm_qpos], cell.robot.gripper_open)
+        homes = ([*arm.mount.home, arm.robot.gripper_open] for arm in cell.arms)
+        self._ctrl = np.concatenate([*homes])
         self._values = Values({}, {})
         """Of the belief in this control step."""
         self._anchor: dict[str, np.ndarray] = {}
         self._broken_steps = 0
-        self._grip = 0.0
+        self._grip = dict.fromkeys((mount.name for mount in cell.task.arms), 0.0)
 
     def act(
-        self,
-        q: Float[np.ndarray, "n"],
-        gripper: float,
-        tracked: Float[np.ndarray, "m"],
+        self, measured: Sequence[Measured], tracked: Float[np.ndarray, "m"]
     ) -> Float[np.ndarray, "nu"]:
         """Take in what was measured, see `Belief.update`; return the next targets."""
         start = process_time()
         if not self.belief.n_seen:
-            self._ctrl[:-1] = q
-        self.belief.update(q, gripper, tracked)
+            for arm, (q, _) in zip(self.cell.arms, measured, strict=True):
+                self._ctrl[arm.ctrl][:-1] = q
+        self.belief.update(measured, tracked)
         self.planner.arm.update(self.belief.qpos)
         self._values = self.planner.arm.values()
         if not self.finished and self.belief.n_seen > self._look_steps:
@@ -102,16 +105,28 @@ class ClosedLoop:
         self.cpu_s.append(process_time() - start)
         return self._ctrl.copy()
 
+    @property
+    def _stages(self) -> list[Stage]:
+        """What is done now, at once."""
+        return [self.cell.task.stages[i] for i in self._steps[self._index]]
+
+    def _held(self, index: int) -> list[tuple[Cell, str]]:
+        """The arms that hold something when a step begins, and what."""
+        first = self._steps[index][0]
+        held = ((arm, self.cell.task.held(first, arm.mount.name)) for arm in self.cell.arms)
+        return [(arm, what) for arm, what in held if what]
+
     # --- what may have gone wrong
 
     def _watch(self) -> None:
         """Go back, or plan again, where what the running plan rests on does not hold."""
-        held = self.cell.task.held(self._index)
-        if not self._rows or (held and self._letting_go()):
+        if not self._rows:
             return
-        if held and self._lost(held):
-            self._back(f"`{self._named(held)}` left the hand")
-            return
+        held = [(arm, what) for arm, what in self._held(self._index) if not self._letting_go(arm)]
+        for arm, what in held:
+            if self._lost(arm, what):
+                self._back(f"`{self._named(what)}` left the hand")
+                return
         if held and self._path_broken():
             self._back("a path constraint broke")
             return
@@ -120,28 +135,28 @@ class ClosedLoop:
             self._say(f"moved by {100 * off:.1f} cm: planned again")
             self._plan(warm=True)
 
-    def _letting_go(self) -> bool:
-        """Whether the hand that held something has been told to open: now it may fall."""
-        return bool(self._ctrl[-1] != self.cell.robot.gripper_closed)
+    def _letting_go(self, arm: Cell) -> bool:
+        """Whether a hand that held something has been told to open: now it may fall."""
+        return bool(self._ctrl[arm.ctrl][-1] != arm.robot.gripper_closed)
 
-    def _lost(self, held: str) -> bool:
-        opening = self.belief.opening
-        if opening < max(EMPTY, 0.5 * self._grip):
+    def _lost(self, arm: Cell, held: str) -> bool:
+        opening, soft = self.belief.opening(arm.mount.name), arm.is_soft(held)
+        if opening < max(EMPTY, 0.0 if soft else 0.5 * self._grip[arm.mount.name]):
             return True
-        if "." in held:
+        if not arm.is_free(held):
             p = self._values.points[held]
-            return bool(np.linalg.norm(p - self.belief.hand[:3, 3]) > BEHIND)
-        return self.belief.slip > SLIPPED
+            return bool(np.linalg.norm(p - self.belief.hand(arm.mount.name)[:3, 3]) > BEHIND)
+        return self.belief.slip[arm.frame_body(held)] > SLIPPED
 
     def _path_broken(self) -> bool:
-        stage = self.cell.task.stages[self._index]
-        broken = any(_off(parse(text), self._values) > 1 for text in stage.path)
+        paths = (text for stage in self._stages for text in stage.path)
+        broken = any(_off(parse(text), self._values) > 1 for text in paths)
         self._broken_steps = self._broken_steps + 1 if broken else 0
         return self._broken_steps > BROKEN_STEPS
 
     def _closing(self) -> bool:
-        """Whether only the gripper still has to act."""
-        return bool(np.ptp([row[:-1] for row in self._rows], axis=0).max() == 0)
+        """Whether only grippers still have to act."""
+        return bool(np.ptp(np.delete(self._rows, self._grippers, 1), axis=0).max() == 0)
 
     def _off_anchor(self) -> float:
         """How far the points that the plan rests on are from where they were, m."""
@@ -150,25 +165,32 @@ class ClosedLoop:
         return max((float(np.linalg.norm(now[k] - self._anchor[k])) for k in both), default=0.0)
 
     def _anchor_points(self) -> dict[str, np.ndarray]:
-        """The points that the running stage's plan rests on."""
-        stage, held = self.cell.task.stages[self._index], self.cell.task.held(self._index)
+        """The points that the running plan rests on."""
+        points: dict[str, np.ndarray] = {}
+        for i in self._steps[self._index]:
+            points |= self._anchors_of(self.cell.task.stages[i], self.cell.task.held(i))
+        return points
+
+    def _anchors_of(self, stage: Stage, held: str | None) -> dict[str, np.ndarray]:
         points = self._values.points
         if stage.grasp:
             role = stage.grasp.partition(".")[0]
             named = {stage.grasp} if "." in stage.grasp else set(points)
             return {k: p for k, p in points.items() if k in named and k.startswith(f"{role}.")}
-        if stage.push and np.linalg.norm(points[stage.push] - self.belief.hand[:3, 3]) > NEAR:
-            return {stage.push: points[stage.push]}
-        if not held or "." in held:
+        if stage.push:
+            p, p_hand = points[stage.push], self.belief.hand(stage.arm)[:3, 3]
+            return {stage.push: p} if np.linalg.norm(p - p_hand) > NEAR else {}
+        if not held or self.cell.is_jointed(held):
             return {}
         used = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
-        own = (f"{held}.", "robot.")
+        own = [held.partition(".")[0], *(mount.name for mount in self.cell.task.arms)]
+        own = tuple(f"{role}." for role in own)
         return {k: p for k, p in points.items() if k in used and not k.startswith(own)}
 
     def _back(self, why: str) -> None:
-        """Begin again the last stage that holds: the one in which something was grasped."""
-        stages = self.cell.task.stages
-        grasped = [i for i in range(self._index) if stages[i].grasp]
+        """Begin again the last step that holds: the one in which something was grasped."""
+        stages, before = self.cell.task.stages, range(self._index)
+        grasped = [k for k in before if any(stages[i].grasp for i in self._steps[k])]
         if grasped:
             self.planner.blame(grasped[-1])
         self._go_to(grasped[-1] if grasped else 0, why)
@@ -178,9 +200,10 @@ class ClosedLoop:
         if self._n_back > MAX_BACK:
             self._give_up(why)
             return
-        self._say(f"{why}: back to `{self.cell.task.stages[index].name}`")
-        if not self.cell.task.held(index):
-            self.belief.hold(None)
+        self._say(f"{why}: back to `{self.cell.task.step_name(index)}`")
+        kept = {arm.frame_body(what) for arm, what in self._held(index)}
+        for body in self.belief.held.keys() - kept:
+            self.belief.hold(body, None)
         self._index, self._tries, self._started = index, 0, False
         self._rows.clear()
         self._broken_steps = 0
@@ -200,18 +223,18 @@ class ClosedLoop:
             self._plan()
 
     def _about_to_release(self) -> bool:
-        """Whether the next row opens the hand, and the sub-goal has not been looked at yet."""
-        stage = self.cell.task.stages[self._index]
-        opens = self._rows[0][-1] != self._ctrl[-1]
-        return bool(stage.release and opens and self.cell.task.held(self._index))
+        """Whether the next row opens a hand, and the sub-goal has not been looked at yet."""
+        opens = (self._rows[0] != self._ctrl)[self._grippers].any()
+        releases = any(stage.release for stage in self._stages)
+        return bool(releases and opens and self._held(self._index))
 
     def _ended(self) -> bool:
-        """See how a stage ended; True where the next is to be planned now."""
-        stage = self.cell.task.stages[self._index]
-        if stage.grasp and not self._rows:
-            return self._grasped(stage.grasp)
+        """See how a step ended; True where the next is to be planned now."""
+        if not self._rows and not self._all_grasped():
+            return not self.finished
+        releases = [stage for stage in self._stages if stage.release]
         missed = self._missed_by()
-        if missed and not (stage.release and not self._rows):
+        if missed and not (releases and not self._rows):
             self._tries += 1
             if self._tries < MAX_TRIES:
                 self._say(f"{missed}: planned again")
@@ -220,26 +243,28 @@ class ClosedLoop:
         if self._rows:  # let go now
             self._tries = MAX_TRIES
             return False
-        if stage.release:
-            self.belief.hold(None)
+        for stage in releases:
+            for body in [b for b, arm in self.belief.held.items() if stage.arm in (arm, BOTH)]:
+                self.belief.hold(body, None)
         self._next()
         return not self.finished
 
-    def _grasped(self, what: str) -> bool:
-        opening = self.belief.opening
-        if opening < EMPTY:
+    def _all_grasped(self) -> bool:
+        """Whether the hands have what they were to take; where not, begin again."""
+        grasps = [(stage.arm, stage.grasp) for stage in self._stages if stage.grasp]
+        if any(self.belief.opening(arm) < EMPTY for arm, _ in grasps):
             self.planner.blame(self._index)
             self._go_to(self._index, "the grasp missed")
-            return not self.finished
-        self._grip = opening
-        if "." not in what:
-            self.belief.hold(self.cell.frame_body(what))
-        self._next()
-        return not self.finished
+            return False
+        for arm, what in grasps:
+            self._grip[arm] = self.belief.opening(arm)
+            if self.cell.is_free(what):
+                self.belief.hold(self.cell.frame_body(what), arm)
+        return True
 
     def _next(self) -> None:
         self._index, self._tries, self._started = self._index + 1, 0, False
-        if self._index < len(self.cell.task.stages):
+        if self._index < len(self._steps):
             return
         self._index -= 1
         values = self._values
@@ -252,16 +277,18 @@ class ClosedLoop:
 
     def _missed_by(self) -> str:
         """The constraint of the sub-goal that fails most, in words; empty if all hold."""
-        stage = self.cell.task.stages[self._index]
-        values = self._values.raised(stage.reference, self.planner.drop(self._index))
-        off = [(_off(c, values), c) for c in map(parse, stage.subgoal)]
+        off = list[tuple[float, Constraint]]()
+        for i in self._steps[self._index]:
+            stage = self.cell.task.stages[i]
+            values = self._values.raised(stage.reference, self.planner.drop(i))
+            off += [(_off(c, values), c) for c in map(parse, stage.subgoal)]
         worst, constraint = max(off, key=lambda each: each[0], default=(0.0, None))
         return f"that {constraint.sentence} fails" if constraint and worst > 3 else ""
 
     def _plan(self, warm: bool = False) -> None:
         """Plan the running stage from here, in place; pause where that cannot be done."""
         try:
-            motion = self.planner.plan(self._index, self._plan_qpos(), warm)
+            motion = self.planner.plan(self._index, self._plan_qpos(), warm).after(self._ctrl)
         except Unreachable as error:
             if warm:
                 self._plan()
@@ -270,7 +297,7 @@ class ClosedLoop:
             self._rows.clear()
             self._started, self._wait = False, WAIT_STEPS
             self._say(error.problem)
-            if self._tries >= (2 if self.cell.task.held(self._index) else MAX_TRIES):
+            if self._tries >= (2 if self._held(self._index) else MAX_TRIES):
                 self._stuck(error.problem)
             return
         self._rows = deque(motion.ctrl)
@@ -278,7 +305,7 @@ class ClosedLoop:
         self._started = True
 
     def _stuck(self, problem: str) -> None:
-        if self.cell.task.held(self._index):
+        if self._held(self._index):
             self._back(problem)
         else:
             self._give_up(problem)
@@ -291,20 +318,21 @@ class ClosedLoop:
     # --- the state
 
     def _plan_qpos(self) -> Float[np.ndarray, "nq"]:
-        """The state that plans start from: the arm where it is sent, with what it holds."""
-        target = self._ctrl[:-1]
-        now = self.belief.qpos
-        if np.abs(target - now[self.cell.arm_qpos]).max() > FAR:
-            return now.copy()
-        return self.planner.arm.moved(now, target, self.belief.held)
+        """The state that plans start from: the arms where they are sent, with what they hold."""
+        qpos = self.belief.qpos.copy()
+        carried = {arm: body for body, arm in self.belief.held.items()}
+        for name, arm in self.planner.arms.items():
+            target = self._ctrl[arm.cell.ctrl][:-1]
+            if np.abs(target - qpos[arm.cell.arm_qpos]).max() <= FAR:
+                qpos = arm.moved(qpos, target, carried.get(name))
+        return qpos
 
     def _named(self, reference: str) -> str:
         role, dot, keypoint = reference.partition(".")
         return self.cell.task.roles[role] + dot + keypoint
 
     def _say(self, what: str) -> None:
-        stage = self.cell.task.stages[self._index].name
-        self.log.append(Event(self.belief.n_seen, stage, what))
+        self.log.append(Event(self.belief.n_seen, self.cell.task.step_name(self._index), what))
 
 
 def _off(constraint: Constraint, values: Values) -> float:

@@ -82,6 +82,11 @@ class Planner:
         self._shares: dict[int, float] = {}
         """Stage -> share of its `drop` that was needed last."""
 
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The arm that it plans for, by name."""
+        return {self.cell.mount.name: self.arm}
+
     def drop(self, index: int) -> float:
         """How much higher than asked for (m) a stage was last planned to end."""
         return self._shares.get(index, 0.0) * self.cell.task.stages[index].drop

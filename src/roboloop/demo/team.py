@@ -33,6 +33,16 @@ class Team:
         """The first of the arms."""
         return self._planners[self.cell.task.arms[0].name].arm
 
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The arms, by name."""
+        return {name: planner.arm for name, planner in self._planners.items()}
+
+    def drop(self, stage: int) -> float:
+        """See `Planner.drop`."""
+        arm = self.cell.task.stages[stage].arm
+        return 0.0 if arm == BOTH else self._planners[arm].drop(stage)
+
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"], warm: bool = False) -> Motion:
         """Plan step `index` from the state `qpos`; see `Planner.plan`."""
         stages = self.cell.task.steps()[index]

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float, Float32
 
 from roboloop.cell import Cell
-from roboloop.demo.belief import Tracking
+from roboloop.demo.belief import Measured, Tracking
 from roboloop.demo.loop import ClosedLoop
 from roboloop.errors import RoboloopError
 from roboloop.policy.base import ENVIRONMENT, STATE, Observation
+from roboloop.robot import Robot
 
 
 class PlannerPolicy:
@@ -53,9 +54,17 @@ class PlannerPolicy:
         rows = []
         states = zip(self.loops, observation[STATE], observation[ENVIRONMENT], strict=True)
         for loop, state, tracked in states:
-            robot = loop.cell.robot
-            n = len(robot.arm_joints)
-            span = robot.gripper_open - robot.gripper_closed
-            gripper = robot.gripper_closed + float(state[n]) * span
-            rows.append(loop.act(state[:n].astype(float), gripper, tracked.astype(float)))
+            parts = np.split(state.astype(float), len(loop.cell.arms))
+            measured = [
+                _measured(c.robot, part) for c, part in zip(loop.cell.arms, parts, strict=True)
+            ]
+            rows.append(loop.act(measured, tracked.astype(float)))
         return np.stack(rows)[:, None].astype(np.float32)
+
+
+def _measured(robot: Robot, state: Float[np.ndarray, "n"]) -> Measured:
+    """What an arm's part of `observation.state` says of its joints."""
+    n = len(robot.arm_joints)
+    return state[:n], robot.gripper_closed + float(state[n]) * (
+        robot.gripper_open - robot.gripper_closed
+    )

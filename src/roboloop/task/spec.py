@@ -101,6 +101,10 @@ class Task:
             steps[-1:] = [(*steps[-1], i)] if stage.at_once else [*steps[-1:], (i,)]
         return tuple(steps)
 
+    def step_name(self, index: int) -> str:
+        """What a step is called: its stages' names."""
+        return "+".join(self.stages[i].name for i in self.steps()[index])
+
     def held(self, index: int, arm: str | None = None) -> str | None:
         """What a hand holds when stage `index` begins: a `role`, a `role.keypoint`, or None.
 
