@@ -62,7 +62,7 @@ class PlannerPolicy:
         return np.stack(rows)[:, None].astype(np.float32)
 
 
-def _measured(robot: Robot, state: Float[np.ndarray, "n"]) -> Measured:
+def _measured(robot: Robot, state: Float[np.ndarray, "d"]) -> Measured:
     """What an arm's part of `observation.state` says of its joints."""
     n = len(robot.arm_joints)
     return state[:n], robot.gripper_closed + float(state[n]) * (
