@@ -3,6 +3,7 @@
 ```
 meta/info.json  meta/stats.json  meta/tasks.parquet
 meta/episodes/chunk-000/file-000.parquet      one row an episode
+meta/histograms.parquet                       how often each pixel value occurs, by episode; ours
 data/chunk-000/file-000.parquet               one row a frame, one row group an episode
 videos/<camera key>/chunk-000/file-000.mp4    many episodes one after another
 sim/chunk-000/file-000.parquet                one row an episode: states, ignored by LeRobot
@@ -23,6 +24,8 @@ from roboloop.errors import RoboloopError
 VERSION = "v3.0"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+EPISODE_FILES = "meta/episodes"
+HISTOGRAMS = "meta/histograms.parquet"
 SHARDS = "shards"
 NUMBERED = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA = f"data/{NUMBERED}.parquet"
@@ -70,6 +73,11 @@ class DatasetInfo:
         return min(height for height, _ in self.cameras.values())
 
 
+def video_key(camera: str) -> str:
+    """Return the feature of a camera's frames; others also have `observation.image`."""
+    return camera if camera.startswith("observation.") else IMAGES + camera
+
+
 def info_json(info: DatasetInfo, limits: Limits, encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Build the content of `meta/info.json`."""
     return {
@@ -85,11 +93,11 @@ def info_json(info: DatasetInfo, limits: Limits, encoder: Mapping[str, Any]) -> 
         "splits": {"train": f"0:{info.n_episodes}"},
         "data_path": DATA,
         "video_path": VIDEO if info.cameras else None,
-        "features": _features(info, encoder),
+        "features": features_json(info, encoder),
     }
 
 
-def _features(info: DatasetInfo, encoder: Mapping[str, Any]) -> dict[str, Any]:
+def features_json(info: DatasetInfo, encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Describe every column and camera."""
     vectors = {
         "observation.state": info.state_names,

@@ -1,6 +1,6 @@
 """`roboloop generate`: multiply seed episodes over the cousins of a scene."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
 from roboloop.generate.segments import Segment, Transformer, cut, rank
 from roboloop.interval import percent
-from roboloop.render import render_episode
+from roboloop.render import stream_episode
 from roboloop.run import CommonFlags, Run
 from roboloop.scene.collection import TWIN, list_cousins
 from roboloop.scene.folder import read_scene
@@ -110,8 +110,8 @@ def _generate(config: Config, order: list[int], indices: range) -> list[str]:
     out = need_out(config.out)
     for index, cell, result in zip(indices, cells, results, strict=True):
         if result.episode is not None and not result.reason:
-            images = render_episode(cell.model, result.episode.sim_states[:-1], config.px)
-            write_shard(out, index, replace(result.episode, images=images))
+            frames = stream_episode(cell.model, result.episode.sim_states[:-1], config.px)
+            write_shard(out, index, result.episode, frames)
     return [result.reason for result in results]
 
 
