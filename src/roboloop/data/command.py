@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from roboloop import console
+from roboloop.data import edit_command
 from roboloop.data.cache import build_cache
 from roboloop.data.check import check_dataset
 from roboloop.data.reader import read_info
@@ -61,6 +62,7 @@ def run_cache(config: CacheConfig) -> None:
 
 
 SUBCOMMANDS: dict[str, tuple[type, Callable[..., None]]] = {
+    **edit_command.SUBCOMMANDS,
     "info": (Info, run_info),
     "check": (Check, run_check),
     "cache": (CacheConfig, run_cache),

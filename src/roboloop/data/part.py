@@ -76,6 +76,22 @@ class Part:
             raise RoboloopError(problem, "without the file they are counted anew", path)
         return {c: to_array(table, layout.video_key(c)).reshape(-1, 3, 256) for c in cameras}
 
+    def facts(self, name: str) -> list[Any]:
+        """What the side-car says of each episode: `success`, `scene`, `seed`.
+
+        Raises:
+            RoboloopError: There is none, or it disagrees with `meta/info.json`.
+        """
+        files = list_files(self.info.folder, "sim")
+        if not files:
+            problem = f"the dataset does not say the {name} of its episodes: it has no sim/"
+            raise RoboloopError(problem, None, self.info.folder)
+        values = [v for file in files for v in read_parquet(file, [name]).column(name).to_pylist()]
+        if len(values) != self.info.n_episodes:
+            problem = f"sim/ has {len(values)} episodes, info.json {self.info.n_episodes}"
+            raise RoboloopError(problem, None, self.info.folder)
+        return values
+
     def video_span(self, camera: str, episode: int) -> Span:
         """Where an episode's frames are in the videos of a camera."""
         return self._video_spans[camera][episode]
