@@ -165,12 +165,17 @@ def build_cell(graph: SceneGraph, task: Task, name: str = "", lod: str = "low") 
     Raises:
         RoboloopError: The scene lacks what the task names, or the robot's model is not installed.
     """
-    task.check(graph)
     robot = ROBOTS[task.robot]
+    return Cell(name, graph, task, robot, cell_spec(graph, task, robot, lod).compile())
+
+
+def cell_spec(graph: SceneGraph, task: Task, robot: Robot, lod: str = "low") -> mujoco.MjSpec:
+    """Put the task's robot and front view into a scene; see `build_cell`."""
+    task.check(graph)
     spec = scene_spec(graph)
     _aim_front(spec, graph, task)
     attach(spec, robot, task.T_world_base, lod)
-    return Cell(name, graph, task, robot, spec.compile())
+    return spec
 
 
 def calibrated_views(graph: SceneGraph, task: Task) -> dict[str, View]:

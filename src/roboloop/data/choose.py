@@ -69,7 +69,7 @@ def parse_ranges(texts: tuple[str, ...], n: int) -> list[int]:
     for text in ",".join(texts).split(","):
         start, colon, stop = text.partition(":")
         try:
-            first = int(start or 0)
+            first = int(start or 0) if colon else int(start)
             last = int(stop or n) if colon else first + 1
         except ValueError:
             hint = "write 7, 0:10 or 90:"

@@ -51,6 +51,7 @@ def compose(out: Path, picks: Sequence[Pick], limits: Limits = DEFAULT_LIMITS) -
     if not picks:
         raise RoboloopError("no episode is left", None, out)
     check_alike([pick.part for pick in picks])
+    _check_videos(picks)
     clear(out)
     tasks: dict[str, int] = {}
     sources: list[Source] = []
@@ -125,10 +126,6 @@ def _write_videos(out: Path, camera: str, picks: Sequence[Pick], limits: Limits)
     """Write the videos of a camera: whole files copied, others cut at key frames."""
     fps = picks[0].part.info.fps
     spans = [pick.part.video_span(camera, e) for pick in picks for e in pick.episodes]
-    for path in dict.fromkeys(span.path for span in spans):
-        if not path.exists() or video.is_cut_off(path):
-            state = "cut off" if path.exists() else "missing"
-            raise RoboloopError(f"{path.name} is {state}", "was it cut off while copying?", path)
 
     def cut(runs: list[Run], path: Path) -> None:
         clips = [video.Clip(r.path, tuple((s.start, s.stop) for s in r.spans)) for r in runs]
@@ -142,6 +139,17 @@ def _write_videos(out: Path, camera: str, picks: Sequence[Pick], limits: Limits)
     files = plan_files(spans, limits.video_mb, video.parameters)
     key = layout.video_key(camera)
     return write_files(files, lambda place: path_in(out, layout.VIDEO, place, key), cut)
+
+
+def _check_videos(picks: Sequence[Pick]) -> None:
+    """Raise unless every video that is needed is there, and whole."""
+    for pick in picks:
+        part = pick.part
+        spans = [part.video_span(c, e) for c in part.info.cameras for e in pick.episodes]
+        for path in dict.fromkeys(span.path for span in spans):
+            if not path.exists() or video.is_cut_off(path):
+                state = "cut off" if path.exists() else "missing"
+                raise RoboloopError(f"{path.name} is {state}", "was it copied whole?", path)
 
 
 def _write_views(out: Path, folders: list[Path]) -> None:

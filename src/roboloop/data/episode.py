@@ -26,12 +26,14 @@ class Episode:
     """What the actuators should have got: `action` without the noise, for policies to learn."""
     imitate: Bool[Array, "T"]
     """Whether the action is one to learn: false where the hand was led astray on purpose."""
-    action_eef: Float32[Array, "T 8"]
-    """Target of the end effector in the robot's base frame: xyz, quaternion wxyz, gripper 0..1."""
+    action_eef: Float32[Array, "T _"]
+    """Target of the end effector in the robot's base frame: xyz, quaternion wxyz, gripper 0..1;
+    (T, 0) where it is not known."""
     images: dict[str, UInt8[Array, "T _ _ 3"]] | None
     """Frames by camera (`front`, `wrist`), or None when nothing was rendered."""
     sim_states: Float64[Array, "T+1 nstate"]
-    """Full simulator state before every control step and after the last: replay is bit-exact."""
+    """Full simulator state before every control step and after the last: replay is bit-exact.
+    (T + 1, 0) where there is none; the last is NaN where only it is not known."""
     object_poses: Float64[Array, "T n_obj 7"]
     """World poses of the objects: xyz, quaternion wxyz."""
     subtasks: tuple[tuple[str, int, int], ...]
@@ -54,7 +56,8 @@ class Episode:
         _expect("action", self.action, np.float32, (n_steps, None))
         _expect("action_intended", self.action_intended, np.float32, self.action.shape)
         _expect("imitate", self.imitate, np.bool_, (n_steps,))
-        _expect("action_eef", self.action_eef, np.float32, (n_steps, len(EEF_NAMES)))
+        eef_width = len(EEF_NAMES) if self.action_eef.size else 0
+        _expect("action_eef", self.action_eef, np.float32, (n_steps, eef_width))
         _expect("sim_states", self.sim_states, np.float64, (n_steps + 1, None))
         _expect("object_poses", self.object_poses, np.float64, (n_steps, None, 7))
         for name, frames in (self.images or {}).items():

@@ -1,6 +1,6 @@
 """A dataset opened to take episodes from: its tables in memory, its files where they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from roboloop.data.reader import (
     read_episodes_table,
     read_frames_table,
     read_info,
+    read_row_group,
     to_array,
 )
 from roboloop.data.stats import image_histogram
@@ -45,6 +46,8 @@ class Part:
     """The frame table."""
     video_keys: dict[str, str]
     """Folder in `videos/` of each camera."""
+    encoded: dict[str, Path] = field(default_factory=dict)
+    """A video of all frames, of the cameras that have one in place of a folder."""
 
     @cached_property
     def lengths(self) -> Int[Array, "n"]:
@@ -96,6 +99,15 @@ class Part:
         """Where an episode's frames are in the videos of a camera."""
         return self._video_spans[camera][episode]
 
+    def sim_row(self, episode: int) -> pa.Table:
+        """Read an episode's row of the side-car.
+
+        Raises:
+            RoboloopError: Its file cannot be read.
+        """
+        span = self.sim_span(episode)
+        return read_row_group(span.path, span.start)
+
     def sim_span(self, episode: int) -> Span:
         """Where an episode's row is in the side-car."""
         return self._sim_spans[episode]
@@ -104,6 +116,10 @@ class Part:
     def _video_spans(self) -> dict[str, list[Span]]:
         spans = {}
         for camera, key in self.video_keys.items():
+            if camera in self.encoded:
+                paths = [self.encoded[camera]] * self.info.n_episodes
+                spans[camera] = _spans(paths, self.starts, self.starts + self.lengths)
+                continue
             seconds = to_array(self.episodes, f"videos/{key}/from_timestamp")
             starts = np.round(seconds * self.info.fps).astype(int)
             paths = self._paths(f"videos/{key}", layout.VIDEO, key)
@@ -142,7 +158,10 @@ class Part:
             }
             for i, image in enumerate(video.decode(path)):
                 if i in episode_of:
-                    result[episode_of[i]] += image_histogram(image[None])
+                    result[episode_of.pop(i)] += image_histogram(image[None])
+            if episode_of:
+                problem = f"{path.name} lacks {len(episode_of)} frames of its episodes"
+                raise RoboloopError(problem, "was it copied whole?", path)
         return result
 
 

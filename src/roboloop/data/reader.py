@@ -67,7 +67,7 @@ def read_info(folder: Path | str) -> DatasetInfo:
             n_frames=plain["total_frames"],
             tasks=tuple(tasks),
             cameras={
-                key.removeprefix(IMAGES): _size(feature)
+                key.removeprefix(IMAGES): image_size(feature)
                 for key, feature in features.items()
                 if feature["dtype"] == "video"
             },
@@ -94,18 +94,19 @@ def iter_episodes(folder: Path | str, images: bool = True) -> Iterator[Episode]:
     if not sim_files:
         raise RoboloopError("the dataset has no simulator side-car", None, info.folder / "sim")
     data_files = list_files(info.folder, "data")
-    for data, sim in zip(_row_groups(data_files), _row_groups(sim_files), strict=True):
+    for data, sim in zip(row_groups(data_files), row_groups(sim_files), strict=True):
         row = unflatten(sim)
         n_steps = row.pop("length")
         frames = {camera: list(islice(stream, n_steps)) for camera, stream in cameras.items()}
         row["subtasks"] = tuple((s["name"], s["start"], s["stop"]) for s in row["subtasks"])
         row["object_names"] = tuple(row["object_names"])
+        eef = "action.eef" in data.column_names
         yield Episode(
             state=to_array(data, "observation.state"),
             action=to_array(data, "action"),
             action_intended=to_array(data, "action.intended"),
             imitate=to_array(data, "imitate"),
-            action_eef=to_array(data, "action.eef"),
+            action_eef=to_array(data, "action.eef") if eef else np.zeros((n_steps, 0), np.float32),
             images={camera: np.stack(stack) for camera, stack in frames.items()} or None,
             **row,
         )
@@ -147,7 +148,7 @@ def list_files(folder: Path, part: str) -> list[Path]:
     return sorted((folder / part).glob("chunk-*/file-*"))
 
 
-def _row_groups(paths: list[Path]) -> Iterator[pa.Table]:
+def row_groups(paths: list[Path]) -> Iterator[pa.Table]:
     """Read files one row group at a time."""
     for path in paths:
         try:
@@ -158,6 +159,19 @@ def _row_groups(paths: list[Path]) -> Iterator[pa.Table]:
             raise RoboloopError(f"{path.name} cannot be read: {error}", None, path) from None
 
 
+def read_row_group(path: Path, index: int) -> pa.Table:
+    """Read an episode of a file of ours.
+
+    Raises:
+        RoboloopError: The file is missing, cut off or damaged.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read_row_group(index)
+    except (pa.ArrowException, OSError) as error:
+        raise RoboloopError(f"{path.name} cannot be read: {error}", None, path) from None
+
+
 def _names(feature: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of a vector's dimensions; others have them as a dict, or as one for all."""
     names, n = feature.get("names"), feature["shape"][0]
@@ -166,7 +180,7 @@ def _names(feature: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(names) if names and len(names) == n else tuple(str(i) for i in range(n))
 
 
-def _size(feature: Mapping[str, Any]) -> tuple[int, int]:
+def image_size(feature: Mapping[str, Any]) -> tuple[int, int]:
     """Return (height, width) of images; others have their channels first."""
     shape, names = feature["shape"], feature.get("names") or ()
     return (

@@ -71,7 +71,7 @@ def read_source(path: Path, episode: int, first: int, tasks: dict[str, int]) -> 
     return Source(
         path=path,
         first=first,
-        columns=columns,
+        columns={name: values for name, values in columns.items() if values.size},
         sizes={camera: tuple(row[f"{camera}.size"]) for camera in cameras},
         video_bytes={camera: len(row[f"{camera}.video"]) for camera in cameras},
         histograms={c: np.array(row[f"{c}.histogram"]).reshape(3, 256) for c in cameras},
@@ -88,6 +88,7 @@ def check_alike(
         "robot": (source.row["robot"], first.row["robot"]),
         "fps": (source.row["fps"], first.row["fps"]),
         "cameras": (source.sizes, first.sizes),
+        "columns": ([*source.columns], [*first.columns]),
         "state dimensions": (source.columns["observation.state"].shape[1], len(state_names)),
         "action dimensions": (source.columns["action"].shape[1], len(action_names)),
     }

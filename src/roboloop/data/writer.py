@@ -87,7 +87,10 @@ def _assemble(
         action_names=action_names,
     )
     encoder = {"codec": "h264", "pix_fmt": video.PIXELS, **video.ENCODER}
-    write_meta(folder, sources, places, tasks, layout.info_json(info, limits, encoder))
+    plain = layout.info_json(info, limits, encoder)
+    absent = {"action.eef"} - head.columns.keys()
+    plain["features"] = {k: v for k, v in plain["features"].items() if k not in absent}
+    write_meta(folder, sources, places, tasks, plain)
 
 
 def write_meta(
