@@ -87,7 +87,7 @@ def test_adopted_datasets_can_be_edited_but_not_what_nobody_knows(foreign, tmp_p
         build_cache(ours, 16)
 
 
-def test_single_images_become_videos(foreign, tmp_path):
+def test_single_images_become_videos(foreign, tmp_path, capsys):
     info = read_info(foreign)
     frames = list(iter_frames(info, "wrist"))
     plain, cells = read_json(foreign / "meta/info.json"), []
@@ -105,6 +105,9 @@ def test_single_images_become_videos(foreign, tmp_path):
     ours = check_dataset(tmp_path / "ours", decode=True)
     again = np.stack(list(iter_frames(ours, "wrist")))
     assert np.abs(again.astype(int) - np.stack(frames)).mean() < 5
+    words = ["filter", str(tmp_path / "ours"), "--episodes", "1", "--out", str(tmp_path / "one")]
+    assert main(["data", *words]) == 0
+    assert "encoded anew" not in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "ours").iterdir()} == {
         "data", "meta", "videos", "manifest.json"
     }  # fmt: skip

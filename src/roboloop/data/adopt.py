@@ -7,6 +7,7 @@ encoded. A dataset of others has no simulator states: it can be learnt from, not
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from roboloop.data import layout, video
 from roboloop.data.compose import Pick, compose
 from roboloop.data.layout import DatasetInfo, Limits
 from roboloop.data.part import Part, read_columns, read_episodes
-from roboloop.data.reader import image_size, list_files, read_info
+from roboloop.data.reader import image_size, list_files, read_info, to_array
 from roboloop.data.writer import DEFAULT_LIMITS
 from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path, read_json
@@ -69,13 +70,14 @@ def adopt_dataset(
         if f["dtype"] == "video" or name in read
     }
     table = {name: read[name] for name in sorted(read, key=order.index)}
+    episodes = read_episodes(info)
     with atomic_path(out / "stills") as temporary:
         temporary.mkdir()
         encoded = {}
         for camera in [camera for camera, key in keys.items() if key in stills]:
             encoded[camera] = temporary / f"{camera}.mp4"
-            _encode(info, keys[camera], encoded[camera])
-        part = Part(ours, described, read_episodes(info), table, keys, encoded)
+            _encode(info, keys[camera], to_array(episodes, "length").tolist(), encoded[camera])
+        part = Part(ours, described, episodes, table, keys, encoded)
         written = compose(out, [Pick(part, tuple(range(info.n_episodes)))], limits)
         for path in temporary.iterdir():
             path.unlink()
@@ -97,14 +99,20 @@ def _camera_names(keys: list[str]) -> dict[str, str]:
     return dict(zip(names, keys, strict=True))
 
 
-def _encode(info: DatasetInfo, key: str, path: Path) -> None:
-    """Encode a camera's single images to one video."""
-    encoder = None
-    for image in _stills(info, key):
-        encoder = encoder or video.Encoder((image.shape[0], image.shape[1]), info.fps)
-        encoder.add(image)
-    if encoder is not None:
-        path.write_bytes(encoder.finish())
+def _encode(info: DatasetInfo, key: str, lengths: list[int], path: Path) -> None:
+    """Encode a camera's single images to one video; every episode begins with a key frame."""
+    images = _stills(info, key)
+
+    def episode(length: int) -> bytes:
+        encoder = None
+        for image in islice(images, length):
+            encoder = encoder or video.Encoder((image.shape[0], image.shape[1]), info.fps)
+            encoder.add(image)
+        if encoder is None:
+            raise RoboloopError(f"{key} has fewer images than frames", None, info.folder)
+        return encoder.finish()
+
+    video.join(map(episode, lengths), info.fps, path)
 
 
 def _stills(info: DatasetInfo, key: str) -> Iterator[Array]:

@@ -112,7 +112,11 @@ def join(videos: Iterable[bytes | Clip], fps: int, path: Path) -> None:
         for video in videos:
             file = io.BytesIO(video) if isinstance(video, bytes) else str(video.path)
             with av.open(file, "r") as source:
-                stream = stream or output.add_stream_from_template(source.streams.video[0])
+                if stream is None:
+                    template = source.streams.video[0]
+                    # what is decoded by another library than it is encoded with has no encoder
+                    plain = template.codec_context.name == "h264"
+                    stream = output.add_stream_from_template(template, opaque=not plain)
                 packets = (packet for packet in source.demux(video=0) if packet.size)
                 for packet in packets if isinstance(video, bytes) else _cut(packets, video):
                     packet.stream, packet.time_base = stream, Fraction(1, fps)
