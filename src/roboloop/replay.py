@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from roboloop import console
+from roboloop import assets, console
 from roboloop.cell import cell_spec, load_cells
 from roboloop.data.origin import Origin
 from roboloop.data.part import Part, open_part
@@ -94,6 +94,10 @@ def model_xml(origin: Origin, scene: str) -> str:
     """Write MuJoCo's XML of a scene with its robot; meshes are named by their paths."""
     task = read_task(origin.task)
     spec = cell_spec(read_scene(origin.scene / scene), task, ROBOTS[task.robot])
+    folder = assets.find(task.robot).parent
+    for mesh in spec.meshes:
+        if mesh.file:
+            mesh.file = str(folder / mesh.file)
     spec.compile()
     return spec.to_xml()
 
