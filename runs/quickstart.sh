@@ -17,8 +17,8 @@ roboloop task "$out/scene/twin" "$sentence" --out "$out/task" --scale "$scale"
 roboloop demo "$out/scene" "$out/task" --out "$out/demo" --scale "$scale"
 # Those demonstrations are carried over to many cousins; what succeeds is rendered and kept.
 roboloop generate "$out/demo" "$out/scene" "$out/task" --out "$out/generate" --scale "$scale"
-# The dataset is whole, and a policy learns from its images.
-roboloop data check "$out/generate"
+# The dataset is whole: every frame decodes, every episode replays. A policy learns from its images.
+roboloop data check "$out/generate" --decode --replay
 roboloop train "$out/generate" --out "$out/train" --scale "$scale"
 # The policy acts in cousins that nobody has seen, beside the planner and a policy that does nothing.
 roboloop evaluate "$out/train" "$out/scene" "$out/task" --out "$out/evaluate" --scale "$scale" \

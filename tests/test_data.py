@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import tracemalloc
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -229,3 +230,29 @@ def test_dataset_statistics_are_over_all_frames(tmp_path):
     mean = np.array(stats["observation.images.front"]["mean"]).ravel()
     np.testing.assert_allclose(mean, front.mean((0, 1, 2)))
     assert stats["index"]["max"] == [read_info(tmp_path).n_frames - 1]
+
+
+def test_frames_are_encoded_as_they_come(tmp_path):
+    """The same bytes as from an episode with its images, and never more than a few frames."""
+    size, n_steps = (240, 320), 60
+    whole = make_episode(0, n_steps, size)
+    stacks = whole.images
+    frames = ({c: stack[t].copy() for c, stack in stacks.items()} for t in range(n_steps))
+    bare = replace(whole, images=None)
+    tracemalloc.start()
+    streamed = write_shard(tmp_path / "stream", 0, bare, frames)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert streamed.read_bytes() == write_shard(tmp_path / "whole", 0, whole).read_bytes()
+    assert peak < sum(stack.nbytes for stack in stacks.values()) / 4
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "message"), [(5, "frames of 5 steps, the episode has 6"), (0, "frames of 0")]
+)
+def test_frames_missing_are_an_error(tmp_path, n_frames, message):
+    episode = make_episode(0)
+    frames = ({"front": image} for image in episode.images["front"][:n_frames])
+    with pytest.raises(ValueError, match=message):
+        write_shard(tmp_path, 0, replace(episode, images=None), frames)
+    assert files_of(tmp_path) == {}

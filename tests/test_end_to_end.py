@@ -2,13 +2,25 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import mujoco
+import numpy as np
 import pytest
+
+from data_episodes import finish as finish_episodes
+from data_episodes import make_episode
+from roboloop.cli import main
+from roboloop.data.reader import iter_episodes, read_info
+from roboloop.data.shard import write_shard
+from roboloop.data.writer import finish_dataset
 
 CAPTURE = Path(__file__).parents[1] / "examples" / "captures" / "kitchen5"
 MEASURED = {"manifest.json", "curve.csv", "report.html"}
@@ -70,6 +82,46 @@ def test_the_loop_ends_with_a_report_of_every_stage(whole):
     noop = rows[2]
     assert noop["successes"] == 0
     assert set(noop["failures"]) == {"object not touched"}
+
+
+def test_every_episode_replays_to_its_end(whole, tmp_path, capsys):
+    """In the dataset, in a choice of it, and not where an episode was tampered with."""
+    some, file = tmp_path / "some", tmp_path / "some.hdf5"
+    check = ["data", "check", "--decode", "--replay", "--workers", "1"]
+    assert main([*check, str(whole / "generate")]) == 0
+    assert "6 episodes end as recorded, 6 bit for bit" in capsys.readouterr().err
+    assert (
+        main(["data", "filter", str(whole / "generate"), "--episodes", "1", "--out", str(some)])
+        == 0
+    )
+    assert main([*check, str(some)]) == 0
+    assert main(["data", "convert", str(some), "--to", "hdf5", "--out", str(file)]) == 0
+    (episode,) = iter_episodes(some)
+    with h5py.File(file) as content:
+        model = mujoco.MjModel.from_xml_string(content["data/demo_0"].attrs["model_file"])
+    size = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION)
+    assert size == episode.sim_states.shape[1]
+    still = np.repeat(episode.action[:1], len(episode), 0)
+    write_shard(tmp_path / "wrong", 0, replace(episode, action=still))
+    names = read_info(some).state_names, read_info(some).action_names
+    finish_dataset(tmp_path / "wrong", *names)
+    places = ["--scene", str(whole / "scene"), "--task", str(whole / "task")]
+    assert main([*check, str(tmp_path / "wrong"), *places]) == 2
+    said = capsys.readouterr().err
+    assert "episode 0: recorded as a success, replayed: object not touched" in said
+
+
+def test_generation_refuses_sources_of_another_robot(whole, tmp_path, capsys):
+    write_shard(tmp_path / "demo", 0, make_episode(0, images=None, fps=10, robot="so101"))
+    finish_episodes(tmp_path / "demo")
+    words = ["generate", *map(str, (tmp_path / "demo", whole / "scene", whole / "task"))]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    for fact in ("robot: so101, wanted panda", "fps: 10, wanted 20", "joints (state): ('shoulder'"):
+        assert fact in said
+    shutil.rmtree(tmp_path / "demo/sim")
+    assert main([*words, "--out", str(tmp_path / "out2")]) == 2
+    assert "the dataset has no simulator states or poses" in capsys.readouterr().err
 
 
 def test_a_killed_and_resumed_run_writes_the_same_bytes(whole, tmp_path):

@@ -179,7 +179,7 @@ def test_what_is_held_goes_with_the_hand_before_the_tracker_says_so(blocks):
     belief, tracker = beliefs(blocks, 0.0, 5, delay_ms=100.0)
     body, address = blocks.frame_body("object"), blocks.free_address("object")
     arm = Planner(blocks, np.random.default_rng(0)).arm
-    belief.hold(body)
+    belief.hold(body, "robot")
     qpos = blocks.home_qpos
     for _ in range(10):
         q = qpos[blocks.arm_qpos].copy()
@@ -188,16 +188,16 @@ def test_what_is_held_goes_with_the_hand_before_the_tracker_says_so(blocks):
         look(belief, tracker, qpos)
         np.testing.assert_allclose(belief.qpos[address : address + 3], qpos[address : address + 3],
                                    atol=1e-9)  # fmt: skip
-        assert belief.slip < 1e-9
+        assert belief.slip[body] < 1e-9
 
 
 def test_what_left_the_hand_slips(blocks):
     belief, tracker = beliefs(blocks, 0.0, 5)
-    belief.hold(blocks.frame_body("object"))
+    belief.hold(blocks.frame_body("object"), "robot")
     qpos = blocks.home_qpos.copy()
     qpos[blocks.arm_qpos[0]] += 0.3  # the hand goes, the block stays
     look(belief, tracker, qpos)
-    assert belief.slip > 0.05
+    assert belief.slip[blocks.frame_body("object")] > 0.05
 
 
 def test_a_tracker_is_late_and_looks_away(blocks):

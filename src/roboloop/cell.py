@@ -246,12 +246,18 @@ def build_cell(graph: SceneGraph, task: Task, name: str = "", lod: str = "low") 
     Raises:
         RoboloopError: The scene lacks what the task names, or the robot's model is not installed.
     """
+    spec = cell_spec(graph, task, lod)
+    return Cell(name, graph, task, task.arms[0], spec.compile())
+
+
+def cell_spec(graph: SceneGraph, task: Task, lod: str = "low") -> mujoco.MjSpec:
+    """Put the task's arms and front view into a scene; see `build_cell`."""
     task.check(graph)
     spec = scene_spec(graph)
     _aim_front(spec, graph, task)
     for mount in task.arms:
         attach(spec, ROBOTS[mount.robot], mount.T_world_base, lod, mount.prefix)
-    return Cell(name, graph, task, task.arms[0], spec.compile())
+    return spec
 
 
 def calibrated_views(graph: SceneGraph, task: Task) -> dict[str, View]:

@@ -59,9 +59,9 @@ COMMANDS: dict[str, CommandInfo] = {
     ),
     "data": CommandInfo(
         "data.command",
-        "check a dataset, show its statistics",
-        "a dataset",
-        "a verdict, statistics",
+        "check, merge, split, filter, convert datasets",
+        "datasets, HDF5 files",
+        "a verdict, statistics; merged, split, filtered, converted",
     ),
     "train": CommandInfo(
         "policy.command",

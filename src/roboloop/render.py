@@ -9,7 +9,7 @@ import atexit
 import copy
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from types import TracebackType
 from typing import Any, Self
@@ -74,13 +74,25 @@ class Renderer:
         """
         h, w = self._rect.height, self._rect.width
         out = {name: np.empty((len(states), h, w, 3), np.uint8) for name in cameras}
-        target = self._target(model)
-        for t, qpos in enumerate(qpos_of(model, states)):
+        for t, images in enumerate(self.stream(model, states, cameras)):
+            for name, image in images.items():
+                out[name][t] = image
+        return out
+
+    def stream(
+        self, model: mujoco.MjModel, states: Float[np.ndarray, "T nstate"], cameras: Sequence[str]
+    ) -> Iterator[dict[str, UInt8[np.ndarray, "h w 3"]]]:
+        """Render state after state: the images of each by camera; see `frames`."""
+        for qpos in qpos_of(model, states):
+            target = self._target(model)  # others may have drawn in the meantime
             target.pose(qpos)
-            for name, images in out.items():
+            images = {}
+            for name in cameras:
+                image = np.empty((self._rect.height, self._rect.width, 3), np.uint8)
                 target.draw(name, self._rect)
-                mujoco.mjr_readPixels(images[t], None, self._rect, target.context)
-        return {name: images[:, ::-1] for name, images in out.items()}
+                mujoco.mjr_readPixels(image, None, self._rect, target.context)
+                images[name] = image[::-1]
+            yield images
 
     def depth(
         self, model: mujoco.MjModel, states: Float[np.ndarray, "T nstate"], cameras: Sequence[str]
@@ -189,6 +201,14 @@ def render_episode(
     """Render what the policy's cameras saw over an episode, as square images of `px` pixels."""
     with Renderer(px, px) as renderer:
         return renderer.frames(model, states, tuple(EPISODE_CAMERAS))
+
+
+def stream_episode(
+    model: mujoco.MjModel, states: Float[np.ndarray, "T nstate"], px: int
+) -> Iterator[dict[str, UInt8[np.ndarray, "h w 3"]]]:
+    """Render an episode as `render_episode` does, step after step, without holding its images."""
+    with Renderer(px, px) as renderer:
+        yield from renderer.stream(model, states, tuple(EPISODE_CAMERAS))
 
 
 def _metric(

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from roboloop.data.layout import DatasetInfo
-from roboloop.data.reader import iter_frames, read_frames_table, read_info, to_array
+from roboloop.data.reader import iter_frames, list_files, read_frames_table, read_info, to_array
 from roboloop.data.views import View
 from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path, read_json, write_json
@@ -101,6 +102,13 @@ def read_cache(folder: Path | str) -> Cache:
 
 def _write_columns(info: DatasetInfo, folder: Path) -> list[str]:
     """Write the float arrays and the episodes' starts; return the instruction of each episode."""
+    missing = set(COLUMNS.values()) - {*pq.read_schema(list_files(info.folder, "data")[0]).names}
+    if missing:
+        raise RoboloopError(
+            f"the dataset has no {', '.join(sorted(missing))}",
+            "policies learn from what `roboloop generate` writes",
+            info.folder,
+        )
     table = read_frames_table(info, ["episode_index", "task_index", *COLUMNS.values()])
     if len(table) != info.n_frames:
         problem = f"{len(table)} frames in data/, {info.n_frames} in meta/info.json"

@@ -9,9 +9,9 @@ import pyarrow as pa
 from av.error import FFmpegError
 
 from roboloop.data import video
-from roboloop.data.layout import DATA, EPISODES, IMAGES, STATS, VIDEO, DatasetInfo
+from roboloop.data.layout import DATA, EPISODES, STATS, VIDEO, DatasetInfo, video_key
 from roboloop.data.parquet import read_parquet
-from roboloop.data.reader import list_files, read_info, to_array
+from roboloop.data.reader import list_files, read_episodes_table, read_info, to_array
 from roboloop.errors import RoboloopError
 from roboloop.run import read_json
 
@@ -38,7 +38,7 @@ def _problems(info: DatasetInfo, decode: bool) -> Iterator[str | RoboloopError]:
     """Find what is wrong, file by file."""
     try:
         read_json(info.folder / STATS)
-        episodes = read_parquet(info.folder / EPISODES)
+        episodes = read_episodes_table(info.folder)
     except RoboloopError as error:
         yield error
         return
@@ -86,7 +86,7 @@ def _video_problems(
     info: DatasetInfo, episodes: pa.Table, camera: str, decode: bool
 ) -> Iterator[str]:
     """Compare the videos of a camera with the table of episodes."""
-    key = IMAGES + camera
+    key = video_key(camera)
     lengths = to_array(episodes, "length")
     for name, members in _by_file(episodes, f"videos/{key}", VIDEO, key):
         path = info.folder / name

@@ -27,12 +27,13 @@ class Episode:
     imitate: Bool[Array, "T"]
     """Whether the action is one to learn: false where the hand was led astray on purpose."""
     action_eef: Float32[Array, "T _"]
-    """Target of the end effector in the base frame: xyz, quaternion wxyz, gripper 0..1; each arm's
-    in turn."""
+    """Target of the end effector in the base frame: xyz, quaternion wxyz, gripper 0..1, each arm's
+    in turn; (T, 0) where it is not known."""
     images: dict[str, UInt8[Array, "T _ _ 3"]] | None
     """Frames by camera (`front`, `wrist`), or None when nothing was rendered."""
     sim_states: Float64[Array, "T+1 nstate"]
-    """Full simulator state before every control step and after the last: replay is bit-exact."""
+    """Full simulator state before every control step and after the last: replay is bit-exact.
+    (T + 1, 0) where there is none; the last is NaN where only it is not known."""
     object_poses: Float64[Array, "T n_obj 7"]
     """World poses of the objects: xyz, quaternion wxyz."""
     subtasks: tuple[tuple[str, int, int], ...]
@@ -55,7 +56,7 @@ class Episode:
         _expect("action", self.action, np.float32, (n_steps, None))
         _expect("action_intended", self.action_intended, np.float32, self.action.shape)
         _expect("imitate", self.imitate, np.bool_, (n_steps,))
-        n_eef = max(self.action_eef.shape[-1] // len(EEF_NAMES), 1) * len(EEF_NAMES)
+        n_eef = self.action_eef.shape[-1] // len(EEF_NAMES) * len(EEF_NAMES)
         _expect("action_eef", self.action_eef, np.float32, (n_steps, n_eef))
         _expect("sim_states", self.sim_states, np.float64, (n_steps + 1, None))
         _expect("object_poses", self.object_poses, np.float64, (n_steps, None, 7))

@@ -3,6 +3,7 @@
 ```
 meta/info.json  meta/stats.json  meta/tasks.parquet
 meta/episodes/chunk-000/file-000.parquet      one row an episode
+meta/histograms.parquet                       how often each pixel value occurs, by episode; ours
 data/chunk-000/file-000.parquet               one row a frame, one row group an episode
 videos/<camera key>/chunk-000/file-000.mp4    many episodes one after another
 sim/chunk-000/file-000.parquet                one row an episode: states, ignored by LeRobot
@@ -23,6 +24,8 @@ from roboloop.errors import RoboloopError
 VERSION = "v3.0"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+EPISODE_FILES = "meta/episodes"
+HISTOGRAMS = "meta/histograms.parquet"
 SHARDS = "shards"
 NUMBERED = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA = f"data/{NUMBERED}.parquet"
@@ -70,6 +73,11 @@ class DatasetInfo:
         return min(height for height, _ in self.cameras.values())
 
 
+def video_key(camera: str) -> str:
+    """Return the feature of a camera's frames; others also have `observation.image`."""
+    return camera if camera.startswith("observation.") else IMAGES + camera
+
+
 def info_json(info: DatasetInfo, limits: Limits, encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Build the content of `meta/info.json`."""
     return {
@@ -85,17 +93,24 @@ def info_json(info: DatasetInfo, limits: Limits, encoder: Mapping[str, Any]) -> 
         "splits": {"train": f"0:{info.n_episodes}"},
         "data_path": DATA,
         "video_path": VIDEO if info.cameras else None,
-        "features": _features(info, encoder),
+        "features": features_json(info, encoder),
     }
 
 
-def _features(info: DatasetInfo, encoder: Mapping[str, Any]) -> dict[str, Any]:
+def _eef_names(action_names: Sequence[str]) -> list[str]:
+    """Names of `action.eef`: those of every arm, whose last action is its gripper's."""
+    ends = [name for name in action_names if name.endswith("gripper")]
+    prefixes = [name.removesuffix("gripper") for name in ends] or [""]
+    return [prefix + name for prefix in prefixes for name in EEF_NAMES]
+
+
+def features_json(info: DatasetInfo, encoder: Mapping[str, Any]) -> dict[str, Any]:
     """Describe every column and camera."""
     vectors = {
         "observation.state": info.state_names,
         "action": info.action_names,
         "action.intended": info.action_names,
-        "action.eef": EEF_NAMES,
+        "action.eef": _eef_names(info.action_names),
     }
     features: dict[str, Any] = {
         name: {"dtype": "float32", "shape": [len(names)], "names": list(names)}

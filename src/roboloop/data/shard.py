@@ -4,11 +4,13 @@ The bytes depend on the episode only. Columns are the fields of `Episode`, array
 camera `front` has `front.video` (mp4), `front.size` (height, width) and `front.histogram`.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import UInt8
 
 from roboloop.data import video
 from roboloop.data.episode import Episode
@@ -18,6 +20,8 @@ from roboloop.data.stats import image_histogram
 from roboloop.errors import RoboloopError
 
 Array = np.ndarray
+Frames = Iterable[Mapping[str, UInt8[Array, "h w 3"]]]
+"""Images by camera, a control step after the other."""
 VECTORS = ("state", "action", "action_intended", "action_eef")
 """Arrays that LeRobot's tables hold, float32."""
 SIM_ARRAYS = ("sim_states", "object_poses")
@@ -27,13 +31,17 @@ SIM = (*SCALARS, "object_names", "subtasks", *SIM_ARRAYS)
 """Columns that the side-car keeps."""
 
 
-def write_shard(folder: Path | str, index: int, episode: Episode) -> Path:
+def write_shard(
+    folder: Path | str, index: int, episode: Episode, frames: Frames | None = None
+) -> Path:
     """Write an episode as shard `index` of an unfinished dataset; safe to repeat.
 
     Args:
         folder: The dataset's folder.
         index: The episode's place among the others, such as the number of the attempt.
         episode: The episode.
+        frames: The images of each control step by camera, in place of the episode's; they are
+            encoded as they come, and never held together.
 
     Raises:
         RoboloopError: The dataset is finished, the disk is full, or frames have an odd size.
@@ -42,7 +50,12 @@ def write_shard(folder: Path | str, index: int, episode: Episode) -> Path:
     if (folder / INFO).exists():
         raise RoboloopError("the dataset is finished: no episode can be added", None, folder)
     path = folder / SHARDS / f"{index:06d}.parquet"
-    write_parquet(path, [_to_table(episode)], split_bytes=(*VECTORS, *SIM_ARRAYS))
+    if frames is None:
+        frames = (
+            {c: stack[t] for c, stack in (episode.images or {}).items()}
+            for t in range(len(episode))
+        )
+    write_parquet(path, [_to_table(episode, frames)], split_bytes=(*VECTORS, *SIM_ARRAYS))
     return path
 
 
@@ -78,7 +91,7 @@ def unflatten(table: pa.Table) -> dict[str, Any]:
     return row
 
 
-def _to_table(episode: Episode) -> pa.Table:
+def _to_table(episode: Episode, frames: Frames) -> pa.Table:
     """Build the single row of a shard."""
 
     def flat(array: Array) -> pa.Array:
@@ -96,8 +109,30 @@ def _to_table(episode: Episode) -> pa.Table:
         "imitate": pa.array([episode.imitate]),
         **{name: flat(getattr(episode, name)) for name in (*VECTORS, *SIM_ARRAYS)},
     }
-    for camera, frames in sorted((episode.images or {}).items()):
-        columns[f"{camera}.size"] = pa.array([list(frames.shape[1:3])])
-        columns[f"{camera}.histogram"] = pa.array([image_histogram(frames).ravel()])
-        columns[f"{camera}.video"] = pa.array([video.encode(frames, episode.fps)])
-    return pa.table(columns)
+    return pa.table(columns | _film(frames, episode))
+
+
+def _film(frames: Frames, episode: Episode) -> dict[str, pa.Array]:
+    """Encode and count the images step by step, and build the cameras' columns."""
+    encoders: dict[str, video.Encoder] = {}
+    histograms: dict[str, Array] = {}
+    sizes: dict[str, tuple[int, int]] = {}
+    n_steps = 0
+    for n_steps, images in enumerate(frames, 1):
+        if n_steps > 1 and images.keys() != sizes.keys():
+            raise ValueError(f"step {n_steps}: cameras {sorted(images)}, wanted {sorted(sizes)}")
+        for camera, image in images.items():
+            if camera not in encoders:
+                sizes[camera] = image.shape[0], image.shape[1]
+                histograms[camera] = np.zeros((3, 256), int)
+                encoders[camera] = video.Encoder(sizes[camera], episode.fps)
+            histograms[camera] += image_histogram(image[None])
+            encoders[camera].add(image)
+    if n_steps != len(episode):
+        raise ValueError(f"frames of {n_steps} steps, the episode has {len(episode)}")
+    columns = {}
+    for camera in sorted(encoders):
+        columns[f"{camera}.size"] = pa.array([list(sizes[camera])])
+        columns[f"{camera}.histogram"] = pa.array([histograms[camera].ravel()])
+        columns[f"{camera}.video"] = pa.array([encoders[camera].finish()])
+    return columns

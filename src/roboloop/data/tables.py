@@ -17,15 +17,16 @@ from roboloop.errors import RoboloopError
 Array = np.ndarray
 Place = tuple[int, int]
 """Chunk index and file index."""
-VIDEO_KEY = f"videos/{layout.IMAGES}"
-"""Prefix of a camera's columns in `meta/episodes`."""
+VIDEOS = "videos/"
+"""Prefix of the cameras' columns in `meta/episodes`."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What of a shard is kept in memory: all but frames and simulator states."""
+    """What of an episode is kept in memory: all but frames and simulator states."""
 
     path: Path
+    """The shard, or the dataset that it comes from."""
     first: int
     """Index of its first frame in the dataset."""
     columns: dict[str, Array]
@@ -35,7 +36,9 @@ class Source:
     video_bytes: dict[str, int]
     histograms: dict[str, Array]
     row: dict[str, Any]
-    """The shard's scalars."""
+    """Its scalars."""
+    tasks: tuple[str, ...]
+    """Its instructions."""
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -68,11 +71,12 @@ def read_source(path: Path, episode: int, first: int, tasks: dict[str, int]) -> 
     return Source(
         path=path,
         first=first,
-        columns=columns,
+        columns={name: values for name, values in columns.items() if values.size},
         sizes={camera: tuple(row[f"{camera}.size"]) for camera in cameras},
         video_bytes={camera: len(row[f"{camera}.video"]) for camera in cameras},
         histograms={c: np.array(row[f"{c}.histogram"]).reshape(3, 256) for c in cameras},
         row={name: row[name] for name in shard.SCALARS},
+        tasks=(row["task"],),
     )
 
 
@@ -84,6 +88,7 @@ def check_alike(
         "robot": (source.row["robot"], first.row["robot"]),
         "fps": (source.row["fps"], first.row["fps"]),
         "cameras": (source.sizes, first.sizes),
+        "columns": ([*source.columns], [*first.columns]),
         "state dimensions": (source.columns["observation.state"].shape[1], len(state_names)),
         "action dimensions": (source.columns["action"].shape[1], len(action_names)),
     }
@@ -116,7 +121,7 @@ def episodes_table(sources: list[Source], places: dict[str, list[Place]]) -> pa.
     n = len(sources)
     columns: dict[str, Any] = {
         "episode_index": range(n),
-        "tasks": [[source.row["task"]] for source in sources],
+        "tasks": [list(source.tasks) for source in sources],
         "length": [len(source) for source in sources],
         "dataset_from_index": [source.first for source in sources],
         "dataset_to_index": [source.first + len(source) for source in sources],
@@ -126,7 +131,7 @@ def episodes_table(sources: list[Source], places: dict[str, list[Place]]) -> pa.
     for key, where in places.items():
         columns[f"{key}/chunk_index"] = [chunk for chunk, _ in where]
         columns[f"{key}/file_index"] = [file for _, file in where]
-        if key.startswith(VIDEO_KEY):
+        if key.startswith(VIDEOS):
             starts, stops = _timestamps(sources, where)
             columns[f"{key}/from_timestamp"], columns[f"{key}/to_timestamp"] = starts, stops
     stats = [_stats(s.columns, s.histograms, len(s)) for s in sources]
@@ -151,7 +156,7 @@ def _stats(
 ) -> dict[str, Stats]:
     """Compute the statistics of every feature."""
     vectors = {n: vector_stats(v.reshape(n_frames, -1)) for n, v in columns.items()}
-    images = {layout.IMAGES + c: image_stats(h, n_frames) for c, h in histograms.items()}
+    images = {layout.video_key(c): image_stats(h, n_frames) for c, h in histograms.items()}
     return vectors | images
 
 
@@ -161,6 +166,15 @@ def dataset_stats(sources: list[Source]) -> dict[str, Stats]:
     columns = {name: np.concatenate([s.columns[name] for s in sources]) for name in head.columns}
     histograms = {c: np.sum([s.histograms[c] for s in sources], axis=0) for c in head.histograms}
     return _stats(columns, histograms, sum(map(len, sources)))
+
+
+def histograms_table(sources: list[Source]) -> pa.Table:
+    """Build `meta/histograms`: what image statistics are made of, so that they can be merged."""
+    stacks = {
+        layout.video_key(camera): np.stack([s.histograms[camera].ravel() for s in sources])
+        for camera in sources[0].histograms
+    }
+    return frame_table({"episode_index": np.arange(len(sources)), **stacks})
 
 
 def tasks_table(tasks: dict[str, int]) -> pa.Table:

@@ -6,6 +6,7 @@ episode starts with a key frame, so joining is copying packets.
 
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,40 +34,136 @@ CONTAINER = {"fflags": "+bitexact"}
 """Leaves dates and versions out of the file."""
 
 
-def encode(frames: UInt8[Array, "T h w 3"], fps: int) -> bytes:
-    """Encode RGB frames to the bytes of an mp4 file.
+class Encoder:
+    """An mp4 file in memory to which frames are added as they come; none of them is kept.
+
+    Args:
+        size: (height, width) of the frames, px.
+        fps: Frames a second.
 
     Raises:
         RoboloopError: Height or width is odd, which 4:2:0 video cannot hold.
     """
-    height, width = frames.shape[1:3]
-    if height % 2 or width % 2:
-        raise RoboloopError(f"video frames of {width}x{height} px", "use an even width and height")
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4", container_options=CONTAINER) as container:
-        stream = container.add_stream(CODEC, rate=fps, options=ENCODER)
-        stream.height, stream.width, stream.pix_fmt = height, width, PIXELS
-        stream.codec_context.thread_count = 1
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return buffer.getvalue()
+
+    def __init__(self, size: tuple[int, int], fps: int) -> None:
+        height, width = size
+        if height % 2 or width % 2:
+            raise RoboloopError(
+                f"video frames of {width}x{height} px", "use an even width and height"
+            )
+        self._buffer = io.BytesIO()
+        self._container = av.open(self._buffer, "w", format="mp4", container_options=CONTAINER)
+        self._stream = self._container.add_stream(CODEC, rate=fps, options=ENCODER)
+        self._stream.height, self._stream.width = height, width
+        self._stream.pix_fmt = PIXELS
+        self._stream.codec_context.thread_count = 1
+
+    def add(self, frame: UInt8[Array, "h w 3"]) -> None:
+        """Encode the next frame, in place."""
+        picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+        self._container.mux(self._stream.encode(picture))
+
+    def finish(self) -> bytes:
+        """Close the file, in place, and return its bytes."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
+        return self._buffer.getvalue()
 
 
-def join(videos: Iterable[bytes], fps: int, path: Path) -> None:
-    """Write one mp4 of videos made by `encode`, one after another, without re-encoding."""
+def encode(frames: UInt8[Array, "T h w 3"], fps: int) -> bytes:
+    """Encode RGB frames to the bytes of an mp4 file; see `Encoder`."""
+    encoder = Encoder((frames.shape[1], frames.shape[2]), fps)
+    for frame in frames:
+        encoder.add(frame)
+    return encoder.finish()
+
+
+class CannotCutError(Exception):
+    """Frames cannot be taken out of a video without encoding them anew; says why."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of a video file."""
+
+    path: Path
+    ranges: tuple[tuple[int, int], ...]
+    """Ranges of frames (first, one past the last), in the order of the file."""
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return sum(stop - start for start, stop in self.ranges)
+
+
+def join(videos: Iterable[bytes | Clip], fps: int, path: Path) -> None:
+    """Write one mp4 of videos or parts of them, one after another, without re-encoding.
+
+    Args:
+        videos: Files as bytes, or clips of files; all of one codec, size and settings.
+        fps: Frames a second.
+        path: Where to.
+
+    Raises:
+        CannotCutError: A clip does not begin with a key frame, has frames out of order, or ends
+            before it should.
+    """
     with av.open(str(path), "w", format="mp4", container_options=CONTAINER) as output:
         stream, n_frames = None, 0
         for video in videos:
-            with av.open(io.BytesIO(video), "r") as source:
-                stream = stream or output.add_stream_from_template(source.streams.video[0])
-                for packet in source.demux(video=0):
-                    if packet.size:
-                        packet.stream, packet.time_base = stream, Fraction(1, fps)
-                        packet.pts = packet.dts = n_frames
-                        packet.duration = 1
-                        output.mux(packet)
-                        n_frames += 1
+            file = io.BytesIO(video) if isinstance(video, bytes) else str(video.path)
+            with av.open(file, "r") as source:
+                if stream is None:
+                    template = source.streams.video[0]
+                    # what is decoded by another library than it is encoded with has no encoder
+                    plain = template.codec_context.name == "h264"
+                    stream = output.add_stream_from_template(template, opaque=not plain)
+                packets = (packet for packet in source.demux(video=0) if packet.size)
+                for packet in packets if isinstance(video, bytes) else _cut(packets, video):
+                    packet.stream, packet.time_base = stream, Fraction(1, fps)
+                    packet.pts = packet.dts = n_frames
+                    packet.duration = 1
+                    output.mux(packet)
+                    n_frames += 1
+
+
+def _cut(packets: Iterable[av.Packet], clip: Clip) -> Iterator[av.Packet]:
+    """Choose the packets of a clip."""
+    ranges = iter(clip.ranges)
+    start, stop = next(ranges)
+    for i, packet in enumerate(packets):
+        if packet.pts != packet.dts:
+            raise CannotCutError("its frames are not in the order of their times")
+        if i == start and not packet.is_keyframe:
+            raise CannotCutError(f"frame {i} is no key frame")
+        if i >= start:
+            yield packet
+        if i == stop - 1:
+            start, stop = next(ranges, (None, None))
+            if start is None or stop is None:
+                return
+    raise CannotCutError(f"it ends before frame {stop}")
+
+
+def reencode(clips: Iterable[Clip], fps: int, path: Path) -> None:
+    """Write one mp4 of clips, every frame encoded anew."""
+    encoder = None
+    for clip in clips:
+        ranges, frames = clip.ranges, decode(clip.path)
+        wanted = np.zeros(ranges[-1][1], bool)
+        for start, stop in ranges:
+            wanted[start:stop] = True
+        for keep, frame in zip(wanted, frames, strict=False):
+            if keep:
+                encoder = encoder or Encoder((frame.shape[0], frame.shape[1]), fps)
+                encoder.add(frame)
+    path.write_bytes(encoder.finish() if encoder else b"")
+
+
+def parameters(path: Path) -> tuple[object, ...]:
+    """Return what files must share so that `join` can join them."""
+    with _open(path) as source:
+        codec = source.streams.video[0].codec_context
+        return codec.name, codec.width, codec.height, codec.pix_fmt, codec.extradata
 
 
 def decode(path: Path, px: int | None = None) -> Iterator[UInt8[Array, "h w 3"]]:

@@ -7,6 +7,7 @@ comes last: a finish that was killed starts again from the shards.
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from roboloop.data import layout, shard, tables, video
 from roboloop.data.layout import DatasetInfo, Limits, assign_files
@@ -58,8 +59,7 @@ def _assemble(
     limits: Limits,
 ) -> None:
     """Write every file of the dataset, `meta/info.json` last."""
-    for part in ("meta", "data", "videos", "sim"):
-        _remove(folder / part)  # left by a finish that was killed
+    clear(folder)  # what a finish that was killed has left
     tasks: dict[str, int] = {}
     sources: list[Source] = []
     for path in paths:
@@ -69,14 +69,12 @@ def _assemble(
         sources.append(source)
     head = sources[0]
     places = {
-        "data": _write_data(folder, sources, limits),
+        "data": write_data(folder, sources, limits),
         "sim": _write_sim(folder, sources, limits),
     }
     for camera in head.sizes:
-        places[tables.VIDEO_KEY + camera] = _write_videos(folder, camera, sources, limits)
-    write_parquet(folder / layout.EPISODES, [tables.episodes_table(sources, places)])
-    write_parquet(folder / layout.TASKS, [tables.tasks_table(tasks)])
-    write_json(folder / layout.STATS, tables.dataset_stats(sources))
+        key = tables.VIDEOS + layout.video_key(camera)
+        places[key] = _write_videos(folder, camera, sources, limits)
     info = DatasetInfo(
         folder=folder,
         robot=head.row["robot"],
@@ -89,16 +87,43 @@ def _assemble(
         action_names=action_names,
     )
     encoder = {"codec": "h264", "pix_fmt": video.PIXELS, **video.ENCODER}
-    write_json(folder / layout.INFO, layout.info_json(info, limits, encoder))
+    plain = layout.info_json(info, limits, encoder)
+    absent = {"action.eef"} - head.columns.keys()
+    plain["features"] = {k: v for k, v in plain["features"].items() if k not in absent}
+    write_meta(folder, sources, places, tasks, plain)
 
 
-def _write_data(folder: Path, sources: list[Source], limits: Limits) -> list[Place]:
+def write_meta(
+    folder: Path,
+    sources: list[Source],
+    places: dict[str, list[Place]],
+    tasks: dict[str, int],
+    info: dict[str, Any],
+) -> None:
+    """Write `meta/`, with what makes a dataset finished last.
+
+    Args:
+        folder: The dataset's folder.
+        sources: The episodes.
+        places: Where they are in `data`, `sim` and the cameras' videos.
+        tasks: Instructions, with their index.
+        info: Content of `meta/info.json`.
+    """
+    write_parquet(folder / layout.EPISODES, [tables.episodes_table(sources, places)])
+    write_parquet(folder / layout.TASKS, [tables.tasks_table(tasks)])
+    if sources[0].histograms:
+        write_parquet(folder / layout.HISTOGRAMS, [tables.histograms_table(sources)])
+    write_json(folder / layout.STATS, tables.dataset_stats(sources))
+    write_json(folder / layout.INFO, info)
+
+
+def write_data(folder: Path, sources: list[Source], limits: Limits) -> list[Place]:
     """Write the frame tables."""
     sizes = [source.n_bytes for source in sources]
     places = assign_files(sizes, limits.data_mb)
     for place, members in by_file(places, sources):
         rows = (tables.frame_table(source.columns) for source in members)
-        write_parquet(_path(folder, layout.DATA, place), rows)
+        write_parquet(path_in(folder, layout.DATA, place), rows)
     return places
 
 
@@ -108,7 +133,7 @@ def _write_sim(folder: Path, sources: list[Source], limits: Limits) -> list[Plac
     places = assign_files(sizes, limits.data_mb)
     for place, members in by_file(places, sources):
         rows = (read_parquet(source.path, shard.SIM) for source in members)
-        write_parquet(_path(folder, layout.SIM, place), rows, split_bytes=shard.SIM_ARRAYS)
+        write_parquet(path_in(folder, layout.SIM, place), rows, split_bytes=shard.SIM_ARRAYS)
     return places
 
 
@@ -117,16 +142,22 @@ def _write_videos(folder: Path, camera: str, sources: list[Source], limits: Limi
     places = assign_files([source.video_bytes[camera] for source in sources], limits.video_mb)
     for place, members in by_file(places, sources):
         videos = (shard.read_video(source.path, camera) for source in members)
-        path = _path(folder, layout.VIDEO, place, layout.IMAGES + camera)
+        path = path_in(folder, layout.VIDEO, place, layout.video_key(camera))
         with atomic_path(path) as temporary:
             video.join(videos, sources[0].row["fps"], temporary)
     return places
 
 
-def _path(folder: Path, pattern: str, place: Place, video_key: str = "") -> Path:
+def path_in(folder: Path, pattern: str, place: Place, video_key: str = "") -> Path:
     """Fill in a path of `layout`."""
     chunk, file = place
     return folder / pattern.format(chunk_index=chunk, file_index=file, video_key=video_key)
+
+
+def clear(folder: Path) -> None:
+    """Remove the parts of a dataset, in place."""
+    for part in ("meta", "data", "videos", "sim"):
+        _remove(folder / part)
 
 
 def _remove(folder: Path) -> None:

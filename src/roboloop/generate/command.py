@@ -1,6 +1,6 @@
 """`roboloop generate`: multiply seed episodes over the cousins of a scene."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from roboloop import console
 from roboloop.cell import calibrated_views, load_cells
+from roboloop.data.part import open_part
 from roboloop.data.reader import iter_episodes
 from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views
@@ -18,7 +19,8 @@ from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
 from roboloop.generate.segments import Segment, Transformer, cut, rank
 from roboloop.interval import percent
-from roboloop.render import render_episode
+from roboloop.render import stream_episode
+from roboloop.replay import check_origin
 from roboloop.run import CommonFlags, Run
 from roboloop.scene.collection import TWIN, list_cousins
 from roboloop.scene.folder import read_scene
@@ -68,6 +70,7 @@ def run(config: Config) -> None:
     n = config.n or N_EPISODES[config.scale]
     with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
         if not record.finished:
+            check_origin(open_part(config.demo), task)
             limit = int(n / MIN_KEPT)
             cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
             order = rank(cells, _sources(config.demo, config.scene, config.task))
@@ -110,8 +113,8 @@ def _generate(config: Config, order: list[int], indices: range) -> list[str]:
     out = need_out(config.out)
     for index, cell, result in zip(indices, cells, results, strict=True):
         if result.episode is not None and not result.reason:
-            images = render_episode(cell.model, result.episode.sim_states[:-1], config.px)
-            write_shard(out, index, replace(result.episode, images=images))
+            frames = stream_episode(cell.model, result.episode.sim_states[:-1], config.px)
+            write_shard(out, index, result.episode, frames)
     return [result.reason for result in results]
 
 
