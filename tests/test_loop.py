@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from roboloop import pose
 from roboloop.cell import Cell, build_cell
 from roboloop.demo.belief import Belief, Tracking
 from roboloop.demo.execute import rngs_for
@@ -90,6 +91,37 @@ def test_a_loop_that_cannot_says_why_and_stays():
         ctrl = loop.act(home, cell.robot.gripper_open, cell.home_qpos[cell.object_qpos])
         np.testing.assert_allclose(ctrl[:-1], home)
     assert loop.finished and loop.problem == "too far"
+
+
+def test_an_arm_is_waited_for_before_what_it_did_is_judged(blocks):
+    end, loop, _ = run(blocks)
+    assert end.reason == ""
+    assert [event.what for event in loop.log] == ["done"]
+
+
+def test_what_tilts_in_the_hand_is_righted_on_the_way(blocks):
+    """An arm that is where it is sent at once; the block turns in the hand by 30 degrees."""
+    loop = ClosedLoop(blocks, np.random.default_rng(0), Tracking())
+    arm, body = Planner(blocks, np.random.default_rng(0)).arm, blocks.frame_body("object")
+    robot, turn = blocks.robot, slice(at := blocks.free_address("object") + 3, at + 4)
+    qpos, n_held, gripper = blocks.home_qpos, 0, robot.gripper_open
+    for _ in range(120):
+        ctrl = loop.act(qpos[blocks.arm_qpos], gripper, qpos[blocks.object_qpos])
+        holds = loop.belief.held == body and ctrl[-1] == robot.gripper_closed
+        gripper = robot.gripper_open / 2 if ctrl[-1] == robot.gripper_closed else robot.gripper_open
+        qpos = arm.moved(qpos, ctrl[:-1], body if holds else None)
+        n_held += holds
+        if holds and n_held == 8:
+            R = pose.rotvec_to_matrix(np.array([0.0, np.pi / 6, 0.0]))
+            qpos[turn] = pose.matrix_to_quat(R @ pose.quat_to_matrix(qpos[turn]))
+        if n_held and not holds:
+            break
+    said = [event.what for event in loop.log]
+    assert said == ["a path constraint broke: planned again"]
+    arm.update(qpos)
+    points = arm.values().points
+    up = points["object.top"] - points["object.bottom"]
+    assert up[2] > np.cos(np.deg2rad(20)) * np.linalg.norm(up)
 
 
 def _unreachable() -> RoboloopError:
