@@ -20,6 +20,7 @@ from roboloop.robot import ROBOTS
 from roboloop.scene.families import complete
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
+from roboloop.task.constraints import Values, parse
 from roboloop.task.make import make_task
 from roboloop.task.templates import KINDS
 
@@ -265,3 +266,44 @@ def test_things_are_let_go_of_higher_only_where_the_hand_has_no_room(width):
     points = planner.arm.values().points
     height = (points["object.bottom"] - points["target.inside"])[2] - planner.drop(1)
     assert 0.004 < height < 0.014
+
+
+# --- pouring
+
+
+def poured(tilt: float, azimuth: float, p_top) -> Values:
+    """A mug over a bowl: its mouth at `p_top` from the bowl's, tilted towards an azimuth (rad)."""
+    sideways = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+    up = np.sin(tilt) * sideways + np.cos(tilt) * np.array([0.0, 0.0, 1.0])
+    top = np.array(p_top, float)
+    points = {"object.top": top, "object.bottom": top - 0.09 * up, "target.top": np.zeros(3)}
+    return Values(points, {})
+
+
+def test_what_is_poured_lands_in_the_bowl_all_the_way():
+    task = make_task(preset_scene("mug_bowl"), PRESETS["mug_bowl"].sentence, ROBOTS["panda"])
+    pour = next(stage for stage in task.stages if stage.name == "pour")
+    lands = parse(next(text for text in pour.path if "min(" in text))
+    for tilt, p_top, holds in [
+        (0.3, (0.05, 0.0, 0.1), True),  # nothing leaves it yet
+        (1.2, (0.05, 0.0, 0.1), True),
+        (1.7, (0.05, 0.0, 0.1), False),
+        (1.7, (-0.02, 0.0, 0.1), True),
+    ]:
+        assert (lands.violation(poured(tilt, 0.0, p_top)) <= 0) == holds, (tilt, p_top)
+
+
+def test_a_hand_yaws_before_it_tilts_what_it_holds(blocks):
+    planner = Planner(blocks, np.random.default_rng(0))
+    qpos = planner.arm.moved(blocks.home_qpos, np.array(blocks.robot.home))
+    start = planner.arm.eef(qpos[blocks.arm_qpos])
+    qpos[(at := blocks.free_address("object")) : at + 3] = start[:3, 3]  # in the hand
+    R = pose.rotvec_to_matrix(np.array([0.0, 0.5, 0.0])) @ pose.yaw_to_matrix(0.7)
+    end = pose.from_parts(start[:3, 3], R @ start[:3, :3])
+    body = blocks.frame_body("object")
+    path = planner.arm.turn(qpos, end, body, np.zeros(3), yaw_first=True)
+    R_start_t = [planner.arm.eef(q)[:3, :3] @ start[:3, :3].T for q in path]
+    tilt = np.array([np.arccos(min(R[2, 2], 1.0)) for R in R_start_t])
+    twist = np.array([pose.twist_of(R) for R in R_start_t])
+    assert tilt[twist < 0.5].max() < 0.05 and abs(tilt[-1] - 0.5) < 0.02
+    np.testing.assert_allclose(twist[tilt > 0.1], 0.7, atol=0.03)

@@ -341,8 +341,12 @@ class Arm:
         held: int,
         pivot: Float[np.ndarray, "3"],
         allowed: Allowed | None = None,
+        yaw_first: bool = False,
     ) -> Float[np.ndarray, "T n"]:
         """Move straight to a pose of the hand, a point of the hand's frame going on a line.
+
+        With `yaw_first` it turns about the vertical to begin with, in place, and then about a
+        horizontal axis, so that what it holds is tilted towards one side only.
 
         Raises:
             Unreachable: The arm cannot follow, or something is in the way.
@@ -350,7 +354,13 @@ class Arm:
         q = qpos[self.cell.arm_qpos]
         start = self.eef(q)
         T_eef_pivot = pose.from_parts(pivot, np.eye(3))
-        Ts = timed(np.stack([start, T_end]) @ T_eef_pivot, speed=TURN_SPEED)
+        ends = np.stack([start, T_end]) @ T_eef_pivot
+        if yaw_first:
+            twist = pose.twist_of(ends[1, :3, :3] @ ends[0, :3, :3].T)
+            yawed = ends[0].copy()
+            yawed[:3, :3] = pose.yaw_to_matrix(twist) @ ends[0, :3, :3]
+            ends = np.insert(ends, 1, yawed, 0)
+        Ts = timed(ends, speed=TURN_SPEED)
         path = self.follow(Ts @ pose.inverse(T_eef_pivot), q)
         self.update(qpos)
         T_held_eef = pose.inverse(self.body_pose(held)) @ start
