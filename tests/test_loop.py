@@ -11,6 +11,7 @@ from roboloop.demo.belief import Belief, Tracking
 from roboloop.demo.execute import rngs_for
 from roboloop.demo.loop import ClosedLoop
 from roboloop.demo.planner import Planner
+from roboloop.demo.ways.arm import turns_along
 from roboloop.errors import RoboloopError
 from roboloop.evaluate.closed_loop import disturb, plan
 from roboloop.evaluate.disturb import kinds_of
@@ -21,6 +22,7 @@ from roboloop.scene.families import complete
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
 from roboloop.task.constraints import Values, parse
+from roboloop.task.expression import SHARE
 from roboloop.task.make import make_task
 from roboloop.task.templates import KINDS
 
@@ -307,3 +309,22 @@ def test_a_hand_yaws_before_it_tilts_what_it_holds(blocks):
     twist = np.array([pose.twist_of(R) for R in R_start_t])
     assert tilt[twist < 0.5].max() < 0.05 and abs(tilt[-1] - 0.5) < 0.02
     np.testing.assert_allclose(twist[tilt > 0.1], 0.7, atol=0.03)
+
+
+# --- knobs
+
+
+@pytest.mark.parametrize(("preset", "n_shares"), [("stove", 1), ("microwave", 5)])
+def test_what_is_held_at_its_axis_turns_the_hand_as_far(preset, n_shares):
+    cell = cell_of(preset)
+    arm = Planner(cell, np.random.default_rng(0)).arm
+    stage = cell.task.stages[1]
+    (joint,) = set[str]().union(*(parse(text).names()[1] for text in stage.subgoal))
+    address = cell.joint_address(joint.removesuffix(SHARE))
+    body = cell.frame_body(str(stage.release))
+    arm.update(cell.home_qpos)
+    site = cell.model.site(cell.site_name(str(stage.release))).id
+    T_world_hand = pose.from_parts(arm.data.site_xpos[site].copy(), np.eye(3))
+    T_body_hand = pose.inverse(arm.body_pose(body)) @ T_world_hand
+    opened = arm.body_pose_at(cell.home_qpos, address, 1.0, body) @ T_body_hand
+    assert len(turns_along(T_world_hand, opened)) == n_shares

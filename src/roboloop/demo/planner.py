@@ -21,7 +21,7 @@ from roboloop.demo.push import contacts
 from roboloop.demo.rank import ranked_grasps
 from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
-from roboloop.demo.ways.arm import TURNS_ALONG, Allowed, Arm, set_free
+from roboloop.demo.ways.arm import Allowed, Arm, set_free
 from roboloop.demo.ways.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.robot import forward_kinematics
 from roboloop.sim import CONTROL_DT
@@ -217,15 +217,12 @@ class Planner:
         """An arm position at which a stage can end without a collision."""
         state = qpos.copy()
         if "." in held:
-            address, value = self._joint_goal(stage)
-            T_end = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
-            Ts = np.stack([pose.turned(self.arm.eef(q), T_end, share) for share in TURNS_ALONG])
-            ik, good = self.arm.reach(Ts, np.array(self.cell.robot.home))
-            state[address] = value
-            for there in ik.q[good]:
-                state[self.cell.arm_qpos] = there
+            address, values = self._joint_values(stage, qpos)
+            state[address] = values[-1]
+            for path in self.arm.ways_along_joint(self.arm.moved(qpos, q), address, values, body):
+                state[self.cell.arm_qpos] = path[-1]
                 if all(self.arm.clear_states(state[None], touched=body)):
-                    return there
+                    return path[-1]
             raise Unreachable("the arm cannot follow the joint")
         _, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body)
         there = next(answers, None)

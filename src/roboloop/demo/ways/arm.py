@@ -24,6 +24,9 @@ CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
 TURNS_ALONG = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of a door's turn that a hand on its handle takes part in, in the order they are tried."""
+ON_THE_SPOT = 0.03
+"""A hand that moves less than this for every radian that it turns holds what turns, such as a
+knob's fin: it has to turn as far, or its fingers slip round, m."""
 SHORTER = (1.0, 0.6, 0.3)
 """Shares of a straight way up or down, of which an arm takes the longest that it can."""
 TURN_SPEED = 0.4
@@ -376,13 +379,27 @@ class Arm:
         body: int,
         deeper: Float[np.ndarray, "3"] | float = 0.0,
     ) -> Float[np.ndarray, "T n"]:
-        """Move the hand with a jointed body that it holds or pushes, as the joint takes `values`.
-
-        First the hand goes `deeper` into the body (m, world). It turns with the body, or less where
-        the arm cannot: a bar turns between the fingers.
+        """Move the hand with a jointed body the first of the `ways_along_joint`.
 
         Raises:
-            Unreachable: The arm cannot follow.
+            Unreachable: There is none.
+        """
+        for path in self.ways_along_joint(qpos, address, values, body, deeper):
+            return path
+        raise Unreachable("the arm cannot follow the joint")
+
+    def ways_along_joint(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        address: int,
+        values: Float[np.ndarray, "S"],
+        body: int,
+        deeper: Float[np.ndarray, "3"] | float = 0.0,
+    ) -> Iterator[Float[np.ndarray, "T n"]]:
+        """Yield ways of the hand with a jointed body that it holds or pushes, as the joint goes.
+
+        First the hand goes `deeper` into the body (m, world). It turns with the body, or less: a
+        bar turns between the fingers. Ways that the arm cannot follow are left out.
         """
         self.update(qpos)
         q = qpos[self.cell.arm_qpos]
@@ -390,19 +407,24 @@ class Arm:
         T_eef[:3, 3] += deeper
         T_body_eef = pose.inverse(self.body_pose(body)) @ T_eef
         Ts = np.stack([self.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values])
-        problem = ""
-        for share in TURNS_ALONG:
+        for share in turns_along(Ts[0], Ts[-1]):
             try:
-                return self.follow(pose.turned(T_eef, Ts, share), q)
-            except Unreachable as error:
-                problem = error.problem
-        raise Unreachable(problem)
+                yield self.follow(pose.turned(T_eef, Ts, share), q)
+            except Unreachable:
+                continue
 
     def follow(
         self, Ts_world_eef: Float[np.ndarray, "T 4 4"], q: Float[np.ndarray, "n"]
     ) -> Float[np.ndarray, "S n"]:
         """Solve a path of the hand; see `motion.follow`."""
         return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
+
+
+def turns_along(T_a: Float[np.ndarray, "4 4"], T_b: Float[np.ndarray, "4 4"]) -> tuple[float, ...]:
+    """Shares that the hand may take of a turn with a jointed body; see `TURNS_ALONG`."""
+    turn = np.linalg.norm(pose.matrix_to_rotvec(T_a[:3, :3].T @ T_b[:3, :3]))
+    moved = np.linalg.norm(T_b[:3, 3] - T_a[:3, 3])
+    return TURNS_ALONG[:1] if moved < ON_THE_SPOT * turn else TURNS_ALONG
 
 
 def set_free(
