@@ -1,9 +1,12 @@
 """The closed loop: belief, tracker, disturbances, and every task kind in physics."""
 
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from roboloop import pose
 from roboloop.cell import Cell, build_cell
@@ -15,12 +18,14 @@ from roboloop.demo.ways.arm import turns_along
 from roboloop.errors import RoboloopError
 from roboloop.evaluate.closed_loop import disturb, plan
 from roboloop.evaluate.disturb import kinds_of
+from roboloop.evaluate.rollout import Rollout
 from roboloop.evaluate.tracker import Tracker, TrackerConfig
 from roboloop.policy.planner_policy import PlannerPolicy
 from roboloop.robot import ROBOTS
 from roboloop.scene.families import complete
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
+from roboloop.sim import Simulation
 from roboloop.task.constraints import Values, parse
 from roboloop.task.expression import SHARE
 from roboloop.task.make import make_task
@@ -328,3 +333,27 @@ def test_what_is_held_at_its_axis_turns_the_hand_as_far(preset, n_shares):
     T_body_hand = pose.inverse(arm.body_pose(body)) @ T_world_hand
     opened = arm.body_pose_at(cell.home_qpos, address, 1.0, body) @ T_body_hand
     assert len(turns_along(T_world_hand, opened)) == n_shares
+
+
+# --- the benchmark
+
+
+def test_a_failure_is_named_and_pictured_once(blocks, tmp_path):
+    path = Path(__file__).parents[1] / "benchmarks" / "planner" / "closed_loop.py"
+    spec = spec_from_file_location("closed_loop", path)
+    assert spec and spec.loader
+    spec.loader.exec_module(benchmark := module_from_spec(spec))
+    loop = ClosedLoop(blocks, np.random.default_rng(0), Tracking())
+    loop.problem = "no way to the sub-goal: out of reach by 2.3 cm and 8 deg"
+    sim = Simulation([blocks.model])
+    sim.reset(blocks.home_qpos[None], np.zeros((1, blocks.model.nu)))
+    end = Rollout(np.repeat(sim.states, 3, 0), "dropped or misplaced", 3)
+    cause = benchmark.cause(end, loop)
+    assert cause == "dropped or misplaced (no way to the sub-goal: out of reach)"
+    for _ in range(2):
+        benchmark.keep(tmp_path / f"blocks undisturbed {cause}", blocks, end, loop)
+    picture, log = sorted(tmp_path.iterdir())
+    name = "blocks_undisturbed_dropped_or_misplaced_no_way_to_the_sub_goal_out_of_reach"
+    assert (picture.name, log.name) == (f"{name}.jpg", f"{name}.txt")
+    with Image.open(picture) as image:
+        assert image.size == (640, 240) and picture.stat().st_size < 60_000

@@ -1,6 +1,7 @@
 """Ten problems beside the published planner's recorded figures; the closed loop in physics.
 
-    python -m benchmarks.planner [--seeds 10] [--starts 5] [--robot panda] [--workers 2] [--json]
+    python -m benchmarks.planner [--seeds 10] [--starts 5] [--robot panda] [--workers 2]
+        [--failures DIR] [--json]
 
 CPU seconds of one core. The published planner's figures (`published.json`: medians of three seeds)
 were measured on this kind of machine from its released code at its default settings. Exits with 1
@@ -130,16 +131,18 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--failures", type=Path, help="folder for a picture of each failure's cause"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON line last")
     options = parser.parse_args()
     rows = solve_problems(options.seeds) if options.seeds else {}
-    loop = (
-        measure_loop(
-            options.starts, options.presets, options.robot, options.conditions, options.workers
-        )
-        if options.starts
-        else {}
-    )
+    loop = {}
+    if options.starts:
+        loop = measure_loop(
+            options.starts, options.presets, options.robot, options.conditions, options.workers,
+            options.failures,
+        )  # fmt: skip
     missed = sum(len(row["missed"]) for row in rows.values())
     missed += sum(row["missed"] for row in loop.values())
     print(f"{missed} of {len(rows) * len(GOALS) + len(loop)} goals missed")
