@@ -351,9 +351,10 @@ def test_a_failure_is_named_and_pictured_once(blocks, tmp_path):
     cause = benchmark.cause(end, loop)
     assert cause == "dropped or misplaced (no way to the sub-goal: out of reach)"
     for _ in range(2):
-        benchmark.keep(tmp_path / f"blocks undisturbed {cause}", blocks, end, loop)
+        benchmark.keep(tmp_path / f"blocks undisturbed {cause}", blocks, end, loop, 7)
     picture, log = sorted(tmp_path.iterdir())
     name = "blocks_undisturbed_dropped_or_misplaced_no_way_to_the_sub_goal_out_of_reach"
     assert (picture.name, log.name) == (f"{name}.jpg", f"{name}.txt")
+    assert log.read_text() == "start 7\n"
     with Image.open(picture) as image:
         assert image.size == (640, 240) and picture.stat().st_size < 60_000

@@ -49,9 +49,9 @@ def starts(
         cells, rngs_for(0, STAGE, indices), tracker, 0, indices, SPREAD,
         disturb(cells, kind, 0, indices),
     )  # fmt: skip
-    for cell, end, loop in zip(cells, ends, loops, strict=True):
+    for index, cell, end, loop in zip(indices, cells, ends, loops, strict=True):
         if failures and end.reason:
-            keep(failures / f"{preset} {condition} {cause(end, loop)}", cell, end, loop)
+            keep(failures / f"{preset} {condition} {cause(end, loop)}", cell, end, loop, index)
     return [
         {
             "cause": cause(end, loop),
@@ -71,10 +71,10 @@ def cause(end: Rollout, loop: ClosedLoop) -> str:
     return f"{end.reason} ({re.sub(' by [0-9].*', '', loop.problem)})"
 
 
-def keep(stem: Path, cell: Cell, end: Rollout, loop: ClosedLoop) -> None:
+def keep(stem: Path, cell: Cell, end: Rollout, loop: ClosedLoop, index: int) -> None:
     """Write a picture of a failure, unless there is one: its first turn for the worse, and its end.
 
-    Beside it, what the planner said.
+    Beside it, which start it was, and what the planner said.
     """
     path = stem.with_name(re.sub("[^a-z0-9]+", "_", stem.name).strip("_") + ".jpg")
     if path.exists():
@@ -85,7 +85,7 @@ def keep(stem: Path, cell: Cell, end: Rollout, loop: ClosedLoop) -> None:
         frames = renderer.frames(cell.model, states, ["front"])["front"]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(frames, 1)).save(path, quality=QUALITY)
-    path.with_suffix(".txt").write_text("".join(f"{event}\n" for event in loop.log))
+    path.with_suffix(".txt").write_text("\n".join([f"start {index}", *map(str, loop.log), ""]))
 
 
 def measure(
@@ -114,6 +114,7 @@ def measure(
             missed = good < goal * n
             rows[f"{preset}, {robot}, {condition}"] = {
                 "n": n, "good": good, "failures": dict(causes), "missed": missed,
+                "failed_starts": [i for i, each in enumerate(done) if each["cause"]],
                 "steps": float(np.mean([each["steps"] for each in done])),
                 "n_back": sum(each["n_back"] for each in done),
                 "n_again": sum(each["n_again"] for each in done),
