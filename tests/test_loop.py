@@ -1,25 +1,34 @@
 """The closed loop: belief, tracker, disturbances, and every task kind in physics."""
 
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
+from PIL import Image
 
+from roboloop import pose
 from roboloop.cell import Cell, build_cell
 from roboloop.demo.belief import Belief, Tracking
 from roboloop.demo.execute import rngs_for
 from roboloop.demo.loop import ClosedLoop
 from roboloop.demo.planner import Planner
+from roboloop.demo.ways.arm import turns_along
 from roboloop.errors import RoboloopError
 from roboloop.evaluate.closed_loop import disturb, misjudged, plan
 from roboloop.evaluate.disturb import kinds_of
+from roboloop.evaluate.rollout import Rollout
 from roboloop.evaluate.tracker import Tracker, TrackerConfig
 from roboloop.policy.planner_policy import PlannerPolicy
 from roboloop.scene.families import complete
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
+from roboloop.sim import Simulation
 from roboloop.station import STATIONS
+from roboloop.task.constraints import Values, parse
+from roboloop.task.expression import SHARE
 from roboloop.task.make import make_task
 from roboloop.task.templates import KINDS
 
@@ -121,6 +130,37 @@ def test_a_loop_that_cannot_says_why_and_stays():
         ctrl = loop.act([(home, cell.robot.gripper_open)], cell.home_qpos[cell.object_qpos])
         np.testing.assert_allclose(ctrl[:-1], home)
     assert loop.finished and loop.problem == "too far"
+
+
+def test_an_arm_is_waited_for_before_what_it_did_is_judged(blocks):
+    end, loop, _ = run(blocks)
+    assert end.reason == ""
+    assert [event.what for event in loop.log] == ["done"]
+
+
+def test_what_tilts_in_the_hand_is_righted_on_the_way(blocks):
+    """An arm that is where it is sent at once; the block turns in the hand by 30 degrees."""
+    loop = ClosedLoop(blocks, np.random.default_rng(0), Tracking())
+    arm, body = Planner(blocks, np.random.default_rng(0)).arm, blocks.frame_body("object")
+    robot, turn = blocks.robot, slice(at := blocks.free_address("object") + 3, at + 4)
+    qpos, n_held, gripper = blocks.home_qpos, 0, robot.gripper_open
+    for _ in range(120):
+        ctrl = loop.act([(qpos[blocks.arm_qpos], gripper)], qpos[blocks.object_qpos])
+        holds = body in loop.belief.held and ctrl[-1] == robot.gripper_closed
+        gripper = robot.gripper_open / 2 if ctrl[-1] == robot.gripper_closed else robot.gripper_open
+        qpos = arm.moved(qpos, ctrl[:-1], body if holds else None)
+        n_held += holds
+        if holds and n_held == 8:
+            R = pose.rotvec_to_matrix(np.array([0.0, np.pi / 6, 0.0]))
+            qpos[turn] = pose.matrix_to_quat(R @ pose.quat_to_matrix(qpos[turn]))
+        if n_held and not holds:
+            break
+    said = [event.what for event in loop.log]
+    assert said == ["a path constraint broke: planned again"]
+    arm.update(qpos)
+    points = arm.values().points
+    up = points["object.top"] - points["object.bottom"]
+    assert up[2] > np.cos(np.deg2rad(20)) * np.linalg.norm(up)
 
 
 def _unreachable() -> RoboloopError:
@@ -264,3 +304,88 @@ def test_things_are_let_go_of_higher_only_where_the_hand_has_no_room(width):
     points = planner.arm.values().points
     height = (points["object.bottom"] - points["target.inside"])[2] - planner.drop(1)
     assert 0.004 < height < 0.014
+
+
+# --- pouring
+
+
+def poured(tilt: float, azimuth: float, p_top) -> Values:
+    """A mug over a bowl: its mouth at `p_top` from the bowl's, tilted towards an azimuth (rad)."""
+    sideways = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+    up = np.sin(tilt) * sideways + np.cos(tilt) * np.array([0.0, 0.0, 1.0])
+    top = np.array(p_top, float)
+    points = {"object.top": top, "object.bottom": top - 0.09 * up, "target.top": np.zeros(3)}
+    return Values(points, {})
+
+
+def test_what_is_poured_lands_in_the_bowl_all_the_way():
+    task = make_task(preset_scene("mug_bowl"), PRESETS["mug_bowl"].sentence, ROBOTS["panda"])
+    pour = next(stage for stage in task.stages if stage.name == "pour")
+    lands = parse(next(text for text in pour.path if "min(" in text))
+    for tilt, p_top, holds in [
+        (0.3, (0.05, 0.0, 0.1), True),  # nothing leaves it yet
+        (1.2, (0.05, 0.0, 0.1), True),
+        (1.7, (0.05, 0.0, 0.1), False),
+        (1.7, (-0.02, 0.0, 0.1), True),
+    ]:
+        assert (lands.violation(poured(tilt, 0.0, p_top)) <= 0) == holds, (tilt, p_top)
+
+
+def test_a_hand_yaws_before_it_tilts_what_it_holds(blocks):
+    planner = Planner(blocks, np.random.default_rng(0))
+    qpos = planner.arm.moved(blocks.home_qpos, np.array(blocks.robot.home))
+    start = planner.arm.eef(qpos[blocks.arm_qpos])
+    qpos[(at := blocks.free_address("object")) : at + 3] = start[:3, 3]  # in the hand
+    R = pose.rotvec_to_matrix(np.array([0.0, 0.5, 0.0])) @ pose.yaw_to_matrix(0.7)
+    end = pose.from_parts(start[:3, 3], R @ start[:3, :3])
+    body = blocks.frame_body("object")
+    path = planner.arm.turn(qpos, end, body, np.zeros(3), yaw_first=True)
+    R_start_t = [planner.arm.eef(q)[:3, :3] @ start[:3, :3].T for q in path]
+    tilt = np.array([np.arccos(min(R[2, 2], 1.0)) for R in R_start_t])
+    twist = np.array([pose.twist_of(R) for R in R_start_t])
+    assert tilt[twist < 0.5].max() < 0.05 and abs(tilt[-1] - 0.5) < 0.02
+    np.testing.assert_allclose(twist[tilt > 0.1], 0.7, atol=0.03)
+
+
+# --- knobs
+
+
+@pytest.mark.parametrize(("preset", "n_shares"), [("stove", 1), ("microwave", 5)])
+def test_what_is_held_at_its_axis_turns_the_hand_as_far(preset, n_shares):
+    cell = cell_of(preset)
+    arm = Planner(cell, np.random.default_rng(0)).arm
+    stage = cell.task.stages[1]
+    (joint,) = set[str]().union(*(parse(text).names()[1] for text in stage.subgoal))
+    address = cell.joint_address(joint.removesuffix(SHARE))
+    body = cell.frame_body(str(stage.release))
+    arm.update(cell.home_qpos)
+    site = cell.model.site(cell.site_name(str(stage.release))).id
+    T_world_hand = pose.from_parts(arm.data.site_xpos[site].copy(), np.eye(3))
+    T_body_hand = pose.inverse(arm.body_pose(body)) @ T_world_hand
+    opened = arm.body_pose_at(cell.home_qpos, address, 1.0, body) @ T_body_hand
+    assert len(turns_along(T_world_hand, opened)) == n_shares
+
+
+# --- the benchmark
+
+
+def test_a_failure_is_named_and_pictured_once(blocks, tmp_path):
+    path = Path(__file__).parents[1] / "benchmarks" / "planner" / "closed_loop.py"
+    spec = spec_from_file_location("closed_loop", path)
+    assert spec and spec.loader
+    spec.loader.exec_module(benchmark := module_from_spec(spec))
+    loop = ClosedLoop(blocks, np.random.default_rng(0), Tracking())
+    loop.problem = "no way to the sub-goal: out of reach by 2.3 cm and 8 deg"
+    sim = Simulation([blocks.model])
+    sim.reset(blocks.home_qpos[None], np.zeros((1, blocks.model.nu)))
+    end = Rollout(np.repeat(sim.states, 3, 0), "dropped or misplaced", 3)
+    cause = benchmark.cause(end, loop)
+    assert cause == "dropped or misplaced (no way to the sub-goal: out of reach)"
+    for _ in range(2):
+        benchmark.keep(tmp_path / f"blocks undisturbed {cause}", blocks, end, loop, 7)
+    picture, log = sorted(tmp_path.iterdir())
+    name = "blocks_undisturbed_dropped_or_misplaced_no_way_to_the_sub_goal_out_of_reach"
+    assert (picture.name, log.name) == (f"{name}.jpg", f"{name}.txt")
+    assert log.read_text() == "start 7\n"
+    with Image.open(picture) as image:
+        assert image.size == (640, 240) and picture.stat().st_size < 60_000

@@ -1,6 +1,7 @@
 """Ten problems beside the published planner's recorded figures; the closed loop in physics.
 
-    python -m benchmarks.planner [--seeds 10] [--starts 5] [--robot panda] [--workers 2] [--json]
+    python -m benchmarks.planner [--seeds 10] [--starts 5] [--robot panda two_pandas aloha]
+        [--presets ...] [--conditions ...] [--workers 2] [--failures DIR] [--json]
 
 CPU seconds of one core. The published planner's figures (`published.json`: medians of three seeds)
 were measured on this kind of machine from its released code at its default settings. Exits with 1
@@ -18,15 +19,15 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from closed_loop import CONDITIONS  # noqa: E402
+from closed_loop import CONDITIONS, MEASURED  # noqa: E402
 from closed_loop import measure as measure_loop  # noqa: E402
 from problems import Problem, load  # noqa: E402
 from score import Scorer  # noqa: E402
 
 from roboloop.demo.solver.reach import Weights  # noqa: E402
 from roboloop.demo.solver.solve import Solver  # noqa: E402
-from roboloop.robot import ROBOTS  # noqa: E402
 from roboloop.scene.presets import PRESETS  # noqa: E402
+from roboloop.station import STATIONS  # noqa: E402
 
 PATH = Weights(collision=0.5, margin=0.20, position=4.0, rotation=4.0, waypoint=1.0, stepwise=True)
 GOALS = {
@@ -126,21 +127,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--starts", type=int, default=5, help="of each task in closed loop")
-    parser.add_argument("--robot", choices=list(ROBOTS), default="panda")
-    presets = [name for name, preset in PRESETS.items() if preset.n_arms == 1]
-    parser.add_argument("--presets", nargs="+", choices=presets, default=presets)
+    parser.add_argument("--robot", nargs="+", choices=list(STATIONS), default=MEASURED)
+    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--failures", type=Path, help="folder for a picture of each failure's cause"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON line last")
     options = parser.parse_args()
     rows = solve_problems(options.seeds) if options.seeds else {}
-    loop = (
-        measure_loop(
-            options.starts, options.presets, options.robot, options.conditions, options.workers
-        )
-        if options.starts
-        else {}
-    )
+    loop = {}
+    if options.starts:
+        for robot in options.robot:
+            loop |= measure_loop(
+                options.starts, options.presets, robot, options.conditions, options.workers,
+                options.failures,
+            )  # fmt: skip
     missed = sum(len(row["missed"]) for row in rows.values())
     missed += sum(row["missed"] for row in loop.values())
     print(f"{missed} of {len(rows) * len(GOALS) + len(loop)} goals missed")

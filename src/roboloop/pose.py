@@ -49,6 +49,12 @@ def yaw_of(T: Float[Array, "*B 4 4"]) -> Float[Array, "*B"]:
     return np.asarray(np.arctan2(T[..., 1, 0], T[..., 0, 0]))
 
 
+def twist_of(R: Float[Array, "3 3"]) -> float:
+    """Yaw (rad) that a rotation begins with, where the rest of it is about a horizontal axis."""
+    w, _, _, z = matrix_to_quat(R)
+    return float(np.angle(np.exp(2j * np.arctan2(z, w))))
+
+
 def quat_to_matrix(quat: Float[Array, "*B 4"]) -> Float[Array, "*B 3 3"]:
     """Rotation matrices of unit quaternions (wxyz)."""
     q = np.asarray(quat, float)

@@ -28,13 +28,17 @@ SLIPPED = 0.04
 EMPTY = 0.02
 """A closed hand that is less open than this share holds nothing."""
 BROKEN_STEPS = 4
-"""A path constraint that is violated for so many control steps is broken."""
+"""A path constraint that fails, by more than its slack and than when the plan was made, for so many
+control steps is broken."""
 WAIT_STEPS, MAX_TRIES = 6, 4
 """Pause after a stage could not be planned; how often a stage is tried before it is given up."""
 MAX_BACK = 12
 """How often it goes back before it gives up."""
 FAR = 0.1
 """Targets farther from where the arm is are given up: it does not get there, rad."""
+STILL, STILL_STEPS = 0.0015, 12
+"""An arm whose joints move less in a control step (rad) has got to where it was sent, or as near as
+it gets; so long it is waited for."""
 NEAR = 0.08
 """A hand this close to what it pushes moves it itself, m."""
 BEHIND = 0.05
@@ -83,8 +87,10 @@ class ClosedLoop:
         self._values = Values({}, {})
         """Of the belief in this control step."""
         self._anchor: dict[str, np.ndarray] = {}
-        self._broken_steps = 0
+        self._broken_steps, self._path_off_planned = 0, 0.0
         self._grip = dict.fromkeys((mount.name for mount in cell.task.arms), 0.0)
+        self._q = np.concatenate([arm.mount.home for arm in cell.arms])
+        self._moves, self._waited = True, 0
 
     def act(
         self, measured: Sequence[Measured], tracked: Float[np.ndarray, "m"]
@@ -95,6 +101,8 @@ class ClosedLoop:
             for arm, (q, _) in zip(self.cell.arms, measured, strict=True):
                 self._ctrl[arm.ctrl][:-1] = q
         self.belief.update(measured, tracked)
+        q = np.concatenate([q for q, _ in measured])
+        self._moves, self._q = bool(np.abs(q - self._q).max() > STILL), q
         self.planner.arm.update(self.belief.qpos)
         self._values = self.planner.arm.values()
         if not self.finished and self.belief.n_seen > self._look_steps:
@@ -128,7 +136,12 @@ class ClosedLoop:
                 self._back(f"`{self._named(what)}` left the hand")
                 return
         if held and self._path_broken():
-            self._back("a path constraint broke")
+            self._tries += 1
+            if self._tries < MAX_TRIES:
+                self._say("a path constraint broke: planned again")
+                self._plan()
+            else:
+                self._back("a path constraint broke")
             return
         off = self._off_anchor()
         if off > self._moved and not self._closing():
@@ -149,10 +162,14 @@ class ClosedLoop:
         return self.belief.slip[arm.frame_body(held)] > SLIPPED
 
     def _path_broken(self) -> bool:
-        paths = (text for stage in self._stages for text in stage.path)
-        broken = any(_off(parse(text), self._values) > 1 for text in paths)
+        broken = self._path_off() > max(0.0, self._path_off_planned) + 1
         self._broken_steps = self._broken_steps + 1 if broken else 0
         return self._broken_steps > BROKEN_STEPS
+
+    def _path_off(self) -> float:
+        """By how much the path constraint that fails most does so, in its slack."""
+        path = (text for stage in self._stages for text in stage.path)
+        return max((_off(parse(text), self._values) for text in path), default=0.0)
 
     def _closing(self) -> bool:
         """Whether only grippers still have to act."""
@@ -235,6 +252,10 @@ class ClosedLoop:
         releases = [stage for stage in self._stages if stage.release]
         missed = self._missed_by()
         if missed and not (releases and not self._rows):
+            if self._moves and self._waited < STILL_STEPS:
+                self._waited += 1
+                self._rows.extendleft([self._ctrl.copy()] if self._rows else [])
+                return False
             self._tries += 1
             if self._tries < MAX_TRIES:
                 self._say(f"{missed}: planned again")
@@ -268,7 +289,7 @@ class ClosedLoop:
             return
         self._index -= 1
         values = self._values
-        left = next((c for c in self.cell.success if _off(c, values) > 1), None)
+        left = next((c for c in self.cell.success if c.violation(values) > c.tolerance), None)
         if left is None:
             self._say("done")
             self.finished = True
@@ -283,7 +304,7 @@ class ClosedLoop:
             values = self._values.raised(stage.reference, self.planner.drop(i))
             off += [(_off(c, values), c) for c in map(parse, stage.subgoal)]
         worst, constraint = max(off, key=lambda each: each[0], default=(0.0, None))
-        return f"that {constraint.sentence} fails" if constraint and worst > 3 else ""
+        return f"that {constraint.sentence} fails" if constraint and worst > 1 else ""
 
     def _plan(self, warm: bool = False) -> None:
         """Plan the running stage from here, in place; pause where that cannot be done."""
@@ -300,7 +321,8 @@ class ClosedLoop:
             if self._tries >= (2 if self._held(self._index) else MAX_TRIES):
                 self._stuck(error.problem)
             return
-        self._rows = deque(motion.ctrl)
+        self._rows, self._waited = deque(motion.ctrl), 0
+        self._path_off_planned, self._broken_steps = self._path_off(), 0
         self._anchor = self._anchor_points()
         self._started = True
 
@@ -336,5 +358,5 @@ class ClosedLoop:
 
 
 def _off(constraint: Constraint, values: Values) -> float:
-    """By how much a constraint fails, in its tolerances."""
-    return float(constraint.violation(values)) / constraint.tolerance
+    """By how much a constraint fails, in its slack."""
+    return float(constraint.violation(values)) / constraint.slack

@@ -21,7 +21,7 @@ from roboloop.demo.push import contacts
 from roboloop.demo.rank import ranked_grasps
 from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
-from roboloop.demo.ways.arm import TURNS_ALONG, Allowed, Arm, set_free
+from roboloop.demo.ways.arm import Allowed, Arm, set_free
 from roboloop.demo.ways.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.sim import CONTROL_DT
 from roboloop.task.constraints import Constraint, Values, parse
@@ -244,25 +244,18 @@ class Planner:
         """An arm position at which a stage can end without a collision."""
         state = qpos.copy()
         if self.cell.is_jointed(held):
-            address, value = self._joint_goal(stage)
-            T_end = self.arm.body_pose_at(qpos, address, value, body) @ T_body_eef
-            Ts = np.stack([pose.turned(self.arm.eef(q), T_end, share) for share in TURNS_ALONG])
-            ik, good = self.arm.reach(Ts, self.cell.mount.home)
-            state[address] = value
-            for there in ik.q[good]:
-                state[self.cell.arm_qpos] = there
+            address, values = self._joint_values(stage, qpos)
+            state[address] = values[-1]
+            for path in self.arm.ways_along_joint(self.arm.moved(qpos, q), address, values, body):
+                state[self.cell.arm_qpos] = path[-1]
                 if all(self.arm.clear_states(state[None], touched=body)):
-                    return there
+                    return path[-1]
             raise Unreachable("the arm cannot follow the joint")
         _, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body)
-        for there in answers:
-            state[self.cell.arm_qpos] = there
-            if self.cell.is_free(held):
-                T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
-                set_free(state[None], self.cell.model, body, T_world_body)
-            if all(self.arm.clear_states(state[None], held=body)):
-                return there
-        raise Unreachable("the arm is in the way")
+        there = next(answers, None)
+        if there is None:
+            raise Unreachable("the arm is in the way")
+        return there
 
     def _subgoals(
         self,
@@ -276,7 +269,8 @@ class Planner:
     ) -> tuple[Reach, Iterator[np.ndarray]]:
         """Arm positions at which a held object meets a stage's sub-goal, the cheapest first.
 
-        All of the stage's `drop` is made use of; see `_dropping`.
+        Those with a collision are left out. All of the stage's `drop` is made use of; see
+        `_dropping`.
 
         Raises:
             Unreachable: There is none; says which constraint fails, and by how much.
@@ -292,7 +286,19 @@ class Planner:
             if stage.name not in self._why:  # takes many solutions: once is enough
                 self._why[stage.name] = why_not(reach, constraints, SUBGOAL, self._rng)
             raise Unreachable(self._why[stage.name] or answers[0].problem)
-        return reach, (answer.q[0] for answer in answers if not answer.problem)
+        free = partial(self._is_free, qpos, T_body_eef, body)
+        return reach, filter(free, (answer.q[0] for answer in answers if not answer.problem))
+
+    def _is_free(
+        self, qpos: np.ndarray, T_body_eef: np.ndarray, body: int, there: np.ndarray
+    ) -> bool:
+        """Whether an arm position is free of collision, with what is held."""
+        state = qpos.copy()
+        state[self.cell.arm_qpos] = there
+        if body in self.cell.free_bodies:
+            T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
+            set_free(state[None], self.cell.model, body, T_world_body)
+        return all(self.arm.clear_states(state[None], held=body))
 
     def ends(
         self,
@@ -344,7 +350,7 @@ class Planner:
         last = self._last.get(index) if warm else None
         reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
         allowed = partial(self._keeps, [parse(text) for text in stage.path], reach, q)
-        problem = ""
+        problem = "the arm is in the way"
         for there in islice(answers, 1 if warm else MAX_ENDS):
             rigid = body if self.cell.is_free(held) else None
             for way in self._ways(stage, reach, qpos, there, rigid, allowed, search and not warm):
@@ -379,7 +385,8 @@ class Planner:
             return
         named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
         turns = [
-            partial(self.arm.turn, qpos, end, body, reach.held[name], allowed)
+            partial(self.arm.turn, qpos, end, body, reach.held[name], allowed, yaw_first)
+            for yaw_first in (False, True)
             for name in sorted(named & reach.held.keys())
         ]
         carry = partial(self.arm.carry, qpos, end[None], body, allowed, search)

@@ -23,6 +23,10 @@ from roboloop.task.language import ALLOWED, Refused, Scope, expression, read_ast
 TOLERANCES: dict[Unit, float] = {(1, 0): 1e-3, (0, 1): 1e-2, (0, 0): 1e-3}
 """Violation that counts as none, by unit: 1 mm, 0.6 degrees, a thousandth of a share."""
 OTHER_TOLERANCE = 1e-3
+SLACKS: dict[Unit, float] = {(1, 0): 5e-3, (0, 1): 0.05, (0, 0): 0.05}
+"""Violation that is no reason to plan again, by unit: 5 mm, 3 degrees. Arms sag, what is held slips
+a little, and a success condition is several times wider than the sub-goal before it."""
+OTHER_SLACK = 5e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,11 @@ class Constraint:
     def tolerance(self) -> float:
         """Violation that still counts as met, in the constraint's unit."""
         return TOLERANCES.get(self.node.unit, OTHER_TOLERANCE)
+
+    @property
+    def slack(self) -> float:
+        """Violation that a real arm may leave without planning again, in the constraint's unit."""
+        return SLACKS.get(self.node.unit, OTHER_SLACK)
 
     @property
     def sentence(self) -> str:

@@ -11,10 +11,12 @@ UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object
 """The object leans by less than about 17 degrees."""
 TILTED = "z(unit(object.top - object.bottom)) < -0.4"
 """The object's mouth points down, by 24 degrees or more."""
+SPILLS = "0.2 * norm(object.top - object.bottom) - z(object.top - object.bottom)"
+"""Positive where the object is tilted so far that things may leave it, by 78 degrees or more, m."""
 LANDING = "object.top + 0.35 * (object.top - object.bottom)"
 """Below this, about, lands what leaves the tilted object."""
 DROP, DROP_SHARE = 0.04, 0.5
-"""How far things may fall into a hollow one, m and share of its depth."""
+"""How far things may fall into a hollow one, m and share of its depth; poured ones, m."""
 LEVELS = {
     "open": (">", 0.8, 0.6),
     "close": ("<", 0.03, 0.1),
@@ -139,32 +141,35 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     if "inside" not in target.keypoints or "inside" not in object_.keypoints:
         raise RoboloopError(f"cannot pour `{object_.name}` into `{target.name}`", "both are hollow")
     over = "norm(xy(object.top - target.top)) < {}"
+    lands, radius = f"norm(xy({LANDING} - target.top))", 0.5 * min(target.size[:2])
+    above = ("z(object.bottom - target.top) > 0.04", "z(object.bottom - target.top) < 0.12")
     beside = (max(object_.size[:2]) + max(target.size[:2])) / 2 + 0.03
     stages = (
         Stage("grasp", reference="object", grasp="object"),
         Stage(
             "carry",
             reference="target.top",
-            subgoal=(over.format(0.02), "z(object.bottom - target.top) > 0.04", UPRIGHT),
+            subgoal=(over.format(0.02), *above, UPRIGHT),
             path=(UPRIGHT,),
         ),
         Stage(
             "pour",
             reference="target.top",
             subgoal=(
-                f"norm(xy({LANDING} - target.top)) < 0.01",
+                f"{lands} < 0.01",
                 "z(object.top - target.top) > 0.05",
                 "z(object.top - target.top) < 0.08",
-                "z(robot.eef - object.top) > 0",
+                f"z(robot.eef - object.top) > {0.3 * min(object_.size[:2]):.3f}",
                 TILTED,
             ),
-            path=(over.format(0.06),),
+            path=(over.format(0.06), f"min({lands} - {radius - 0.02:.3f}, {SPILLS}) < 0"),
             dwell=0.8,
+            drop=DROP,
         ),
         Stage(
             "right",
             reference="target.top",
-            subgoal=(over.format(0.02), "z(object.bottom - target.top) > 0.04", UPRIGHT),
+            subgoal=(over.format(0.02), *above, UPRIGHT),
         ),
         Stage(
             "put_down",
@@ -181,7 +186,6 @@ def _pour(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         ),
         Stage("retreat", reference="target.top", subgoal=(hand_clear("object"),)),
     )
-    radius = 0.5 * min(target.size[:2])
     inside = [f"norm(xy({role}.center - target.inside)) < {radius:.3f}" for role in contents]
     return Plan(stages, (*inside, hand_clear("object")))
 

@@ -32,6 +32,9 @@ CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
 TURNS_ALONG = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of a door's turn that a hand on its handle takes part in, in the order they are tried."""
+ON_THE_SPOT = 0.03
+"""A hand that moves less than this for every radian that it turns holds what turns, such as a
+knob's fin: it has to turn as far, or its fingers slip round, m."""
 SHORTER = (1.0, 0.6, 0.3)
 """Shares of a straight way up or down, of which an arm takes the longest that it can."""
 TURN_SPEED = 0.4
@@ -354,8 +357,12 @@ class Arm:
         held: int | None,
         pivot: Float[np.ndarray, "3"],
         allowed: Allowed | None = None,
+        yaw_first: bool = False,
     ) -> Float[np.ndarray, "T n"]:
         """Move straight to a pose of the hand, a point of the hand's frame going on a line.
+
+        With `yaw_first` it turns about the vertical to begin with, in place, and then about a
+        horizontal axis, so that what it holds is tilted towards one side only.
 
         Raises:
             Unreachable: The arm cannot follow, or something is in the way.
@@ -363,7 +370,13 @@ class Arm:
         q = qpos[self.cell.arm_qpos]
         start = self.eef(q)
         T_eef_pivot = pose.from_parts(pivot, np.eye(3))
-        Ts = timed(np.stack([start, T_end]) @ T_eef_pivot, speed=TURN_SPEED)
+        ends = np.stack([start, T_end]) @ T_eef_pivot
+        if yaw_first:
+            twist = pose.twist_of(ends[1, :3, :3] @ ends[0, :3, :3].T)
+            yawed = ends[0].copy()
+            yawed[:3, :3] = pose.yaw_to_matrix(twist) @ ends[0, :3, :3]
+            ends = np.insert(ends, 1, yawed, 0)
+        Ts = timed(ends, speed=TURN_SPEED)
         path = self.follow(Ts @ pose.inverse(T_eef_pivot), q)
         if not all(self._freedom(qpos, None, held, allowed)(path)):
             raise Unreachable(IN_THE_WAY)
@@ -377,13 +390,27 @@ class Arm:
         body: int,
         deeper: Float[np.ndarray, "3"] | float = 0.0,
     ) -> Float[np.ndarray, "T n"]:
-        """Move the hand with a jointed body that it holds or pushes, as the joint takes `values`.
-
-        First the hand goes `deeper` into the body (m, world). It turns with the body, or less where
-        the arm cannot: a bar turns between the fingers.
+        """Move the hand with a jointed body the first of the `ways_along_joint`.
 
         Raises:
-            Unreachable: The arm cannot follow.
+            Unreachable: There is none.
+        """
+        for path in self.ways_along_joint(qpos, address, values, body, deeper):
+            return path
+        raise Unreachable("the arm cannot follow the joint")
+
+    def ways_along_joint(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        address: int,
+        values: Float[np.ndarray, "S"],
+        body: int,
+        deeper: Float[np.ndarray, "3"] | float = 0.0,
+    ) -> Iterator[Float[np.ndarray, "T n"]]:
+        """Yield ways of the hand with a jointed body that it holds or pushes, as the joint goes.
+
+        First the hand goes `deeper` into the body (m, world). It turns with the body, or less: a
+        bar turns between the fingers. Ways that the arm cannot follow are left out.
         """
         self.update(qpos)
         q = qpos[self.cell.arm_qpos]
@@ -391,13 +418,11 @@ class Arm:
         T_eef[:3, 3] += deeper
         T_body_eef = pose.inverse(self.body_pose(body)) @ T_eef
         Ts = np.stack([self.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values])
-        problem = ""
-        for share in TURNS_ALONG:
+        for share in turns_along(Ts[0], Ts[-1]):
             try:
-                return self.follow(pose.turned(T_eef, Ts, share), q)
-            except Unreachable as error:
-                problem = error.problem
-        raise Unreachable(problem)
+                yield self.follow(pose.turned(T_eef, Ts, share), q)
+            except Unreachable:
+                continue
 
     def follow(
         self, Ts_world_eef: Float[np.ndarray, "T 4 4"], q: Float[np.ndarray, "n"]
@@ -410,6 +435,13 @@ class Arm:
     ) -> Float[np.ndarray, "T+1 n"]:
         """Solve a path of the hand; see `motion.solved`."""
         return solved(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
+
+
+def turns_along(T_a: Float[np.ndarray, "4 4"], T_b: Float[np.ndarray, "4 4"]) -> tuple[float, ...]:
+    """Shares that the hand may take of a turn with a jointed body; see `TURNS_ALONG`."""
+    turn = np.linalg.norm(pose.matrix_to_rotvec(T_a[:3, :3].T @ T_b[:3, :3]))
+    moved = np.linalg.norm(T_b[:3, 3] - T_a[:3, 3])
+    return TURNS_ALONG[:1] if moved < ON_THE_SPOT * turn else TURNS_ALONG
 
 
 def set_free(
