@@ -319,7 +319,7 @@ def poured(tilt: float, azimuth: float, p_top) -> Values:
 
 
 def test_what_is_poured_lands_in_the_bowl_all_the_way():
-    task = make_task(preset_scene("mug_bowl"), PRESETS["mug_bowl"].sentence, ROBOTS["panda"])
+    task = make_task(preset_scene("mug_bowl"), PRESETS["mug_bowl"].sentence, STATIONS["panda"])
     pour = next(stage for stage in task.stages if stage.name == "pour")
     lands = parse(next(text for text in pour.path if "min(" in text))
     for tilt, p_top, holds in [
