@@ -18,14 +18,14 @@ from roboloop.demo.planner import Planner
 from roboloop.demo.ways.arm import turns_along
 from roboloop.errors import RoboloopError
 from roboloop.evaluate.closed_loop import disturb, misjudged, plan
-from roboloop.evaluate.disturb import kinds_of
+from roboloop.evaluate.disturb import Disturbance, kinds_of
 from roboloop.evaluate.rollout import Rollout
 from roboloop.evaluate.tracker import Tracker, TrackerConfig
 from roboloop.policy.planner_policy import PlannerPolicy
 from roboloop.scene.families import complete
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.scene.settle import settle
-from roboloop.sim import Simulation
+from roboloop.sim import Simulation, qpos_of
 from roboloop.station import STATIONS
 from roboloop.task.constraints import Values, parse
 from roboloop.task.expression import SHARE
@@ -117,7 +117,7 @@ def test_a_misjudged_cell_is_wrong_only_about_how_things_move():
 
 def test_the_same_seed_gives_the_same_states():
     cell, noisy = cell_of("button"), TrackerConfig(5.0, 100.0, 0.1)
-    first, again = (run(cell, "object", noisy)[0].states for _ in range(2))
+    first, again = (run(cell, "object", noisy, 1)[0].states for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
@@ -261,6 +261,24 @@ def test_a_policy_for_other_cells_is_refused(blocks):
 def test_kinds_of_disturbance_fit_the_task(blocks):
     assert kinds_of(blocks) == ["object", "pull", "goal"]
     assert kinds_of(cell_of("button")) == ["object", "pull"]
+
+
+def test_what_is_in_a_thing_that_is_pulled_away_goes_with_it():
+    cell = cell_of("mug_bowl")
+    disturbance = Disturbance(cell, "pull", np.random.default_rng(0))
+    sim = Simulation([cell.model])
+    sim.reset(cell.home_qpos[None], np.zeros((1, cell.model.nu)))
+    state, model = sim.states[0].copy(), cell.model
+    mug = cell.free_address("object")
+    at = [mug, *(cell.free_address(role) for role in cell.task.roles if "content" in role)]
+    disturbance.apply(state)
+    qpos_of(model, state)[[a + 2 for a in at]] += 0.05  # lifted
+    before = qpos_of(model, state).copy()
+    for _ in range(12):
+        disturbance.apply(state)
+    moved = np.array([(qpos_of(model, state) - before)[a : a + 3] for a in at])
+    assert disturbance.happened and np.linalg.norm(moved[0]) > 0.05
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-9)
 
 
 def test_a_pushing_hand_touches_what_it_pushes_and_nothing_else():

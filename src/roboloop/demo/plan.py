@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from roboloop import console, pose
@@ -136,19 +137,21 @@ def _show(trial: Trial, scene: Path, out: Path) -> dict[str, int]:
 
 
 def picture(cell: Cell, episode: Episode | None) -> Image.Image:
-    """Draw numbered keypoints, and the hand's path if there is one, on what the camera sees."""
+    """Draw numbered keypoints, and the hands' paths if there are any, on what the camera sees."""
     camera = cell.graph.camera
     height = round(camera.height * WIDTH / camera.width)
     image = preview(cell.graph, WIDTH).resize((WIDTH, height))
     draw = ImageDraw.Draw(image, "RGBA")
     if episode is not None:
-        hand = pose.transform(cell.mount.T_world_base, episode.action_eef[:, :3].astype(float))
-        line = [tuple(p) for p in pixels_of(camera, hand, WIDTH)]
-        draw.line(line, fill=PATH_COLOR, width=3)
-        for name, first, _ in episode.subtasks:
-            x, y = line[first]
-            draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=PATH_COLOR)
-            draw.text((x + 8, y - 6), name, fill=PATH_COLOR)
+        targets = np.split(episode.action_eef.astype(float), len(cell.arms), axis=1)
+        for arm, target in zip(cell.arms, targets, strict=True):
+            hand = pose.transform(arm.mount.T_world_base, target[:, :3])
+            line = [tuple(p) for p in pixels_of(camera, hand, WIDTH)]
+            draw.line(line, fill=PATH_COLOR, width=3)
+            for name, first, _ in episode.subtasks:
+                x, y = line[first]
+                draw.ellipse((x - 5, y - 5, x + 5, y + 5), fill=PATH_COLOR)
+                draw.text((x + 8, y - 6), name, fill=PATH_COLOR)
     draw_keypoints(image, numbered_keypoints(cell.graph), camera)
     return image
 

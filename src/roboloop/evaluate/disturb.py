@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.scene.families import FAMILIES
 from roboloop.sim import place, qpos_of
@@ -58,7 +59,7 @@ class Disturbance:
         qpos = qpos_of(self.cell.model, state)
         self._start = qpos.copy() if self._start is None else self._start
         if self._moves:
-            place(self.cell.model, state, *self._moves.pop(0))
+            self._put(state, *self._moves.pop(0))
             return
         if self.happened:
             return
@@ -71,6 +72,19 @@ class Disturbance:
             if self._wait <= 0:
                 self.happened = True
                 self._moves = self._plan(qpos)
+
+    def _put(self, state: np.ndarray, joint: int, value: np.ndarray) -> None:
+        """Place what a joint moves, and with it what is in it, in place."""
+        model, qpos = self.cell.model, qpos_of(self.cell.model, state).copy()
+        body = int(model.jnt_bodyid[joint])
+        if body in self.cell.free_bodies:
+            now = qpos[(a := self.cell.free_bodies[body]) : a + 7]
+            T_after_before = _matrix(value) @ pose.inverse(_matrix(now))
+            for a in (self.cell.free_bodies[b] for b in self.cell.contents(body)):
+                T = T_after_before @ _matrix(qpos[a : a + 7])
+                there = np.concatenate([T[:3, 3], pose.matrix_to_quat(T[:3, :3])])
+                place(model, state, self.cell.joint_at(a), there)
+        place(model, state, joint, value)
 
     # --- when
 
@@ -163,6 +177,10 @@ class Disturbance:
             if far and apart:
                 return p
         return base[:2]
+
+
+def _matrix(value: np.ndarray) -> np.ndarray:
+    return pose.from_parts(value[:3], pose.quat_to_matrix(value[3:7]))
 
 
 def _lifted(value: np.ndarray, height: float) -> np.ndarray:
