@@ -132,6 +132,17 @@ def test_a_loop_that_cannot_says_why_and_stays():
     assert loop.finished and loop.problem == "too far"
 
 
+def test_a_task_that_is_not_done_is_done_again_with_another_grasp(blocks):
+    loop = ClosedLoop(blocks, np.random.default_rng(0), Tracking())
+    loop.planner.arm.update(blocks.home_qpos)
+    loop._values, blamed = loop.planner.arm.values(), []
+    loop.planner.blame = blamed.append  # type: ignore
+    for _ in blocks.task.stages:
+        loop._next()
+    assert blamed == [0] and loop._index == 0 and not loop.finished
+    assert "not done" in loop.log[-1].what
+
+
 def test_an_arm_is_waited_for_before_what_it_did_is_judged(blocks):
     end, loop, _ = run(blocks)
     assert end.reason == ""

@@ -294,6 +294,9 @@ class ClosedLoop:
             self._say("done")
             self.finished = True
         else:
+            for index, stage in enumerate(self.cell.task.stages):
+                if stage.grasp:  # the same again may well end the same way
+                    self.planner.blame(index)
             self._go_to(0, f"not done: that {left.sentence} fails")
 
     def _missed_by(self) -> str:
