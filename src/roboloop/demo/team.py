@@ -168,10 +168,18 @@ def expert(cell: Cell, rng: np.random.Generator) -> Planner | Team:
 
 
 def _together(controls: list[Float[np.ndarray, "_ nu"]]) -> Float[np.ndarray, "T nu"]:
-    """Controls of different arms at once; who is done first stays."""
+    """Controls of different arms at once; who is there first waits, and then all hands act."""
     n = max(map(len, controls))
     result = np.full((n, controls[0].shape[1]), np.nan)
     for ctrl in controls:
-        longer = np.concatenate([ctrl, np.repeat(ctrl[-1:], n - len(ctrl), 0)])
+        acts = len(ctrl) - _n_still(ctrl)
+        wait = np.repeat(ctrl[acts - 1 : acts], n - len(ctrl), 0)
+        longer = np.concatenate([ctrl[:acts], wait, ctrl[acts:]])
         result = np.where(np.isnan(longer), result, longer)
     return result
+
+
+def _n_still(ctrl: Float[np.ndarray, "T nu"]) -> int:
+    """How many rows at the end do the same, after others: there a hand closes or opens."""
+    changes = np.flatnonzero((np.diff(np.nan_to_num(ctrl), axis=0) != 0).any(1))
+    return len(ctrl) - 1 - changes[-1] if changes.size else 0
