@@ -95,15 +95,11 @@ def test_what_has_no_two_handles_is_not_lifted():
 
 def test_places_that_two_arms_cannot_reach_are_named():
     graph = preset_scene("handover")
-    far = [
-        replace(o, T_world_obj=pose.moved_by(o.T_world_obj, np.array([0.0, 0.8, 0.0])))
-        if o.name == "box"
-        else o
-        for o in graph.objects
-    ]
+    bar, box = graph.object("bar"), graph.object("box")
+    away = replace(box, T_world_obj=pose.moved_by(box.T_world_obj, np.array([0.0, 1.4, 0.0])))
     with pytest.raises(RoboloopError, match="no place of the two arms of `aloha`"):
         make_task(
-            replace(graph, objects=tuple(far)), PRESETS["handover"].sentence, STATIONS["aloha"]
+            replace(graph, objects=(bar, away)), PRESETS["handover"].sentence, STATIONS["aloha"]
         )
 
 

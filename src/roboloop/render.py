@@ -22,8 +22,13 @@ from roboloop import console
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.sim import qpos_of
 
-EPISODE_CAMERAS = {"front": "front", "wrist": "robot/wrist"}
-"""Name in datasets -> camera in models."""
+EPISODE_CAMERAS = {
+    "front": "front",
+    "wrist": "robot/wrist",
+    "wrist_left": "robot/left/wrist",
+    "wrist_right": "robot/right/wrist",
+}
+"""Name in datasets -> camera in models that have it."""
 VISUAL_GROUP = 2
 MAX_GEOMS = 2000
 MAX_MODELS = 64
@@ -200,7 +205,7 @@ def render_episode(
 ) -> dict[str, UInt8[np.ndarray, "T h w 3"]]:
     """Render what the policy's cameras saw over an episode, as square images of `px` pixels."""
     with Renderer(px, px) as renderer:
-        return renderer.frames(model, states, tuple(EPISODE_CAMERAS))
+        return renderer.frames(model, states, episode_cameras(model))
 
 
 def stream_episode(
@@ -208,7 +213,13 @@ def stream_episode(
 ) -> Iterator[dict[str, UInt8[np.ndarray, "h w 3"]]]:
     """Render an episode as `render_episode` does, step after step, without holding its images."""
     with Renderer(px, px) as renderer:
-        yield from renderer.stream(model, states, tuple(EPISODE_CAMERAS))
+        yield from renderer.stream(model, states, episode_cameras(model))
+
+
+def episode_cameras(model: mujoco.MjModel) -> tuple[str, ...]:
+    """The policy's cameras in a model, by their names in datasets."""
+    cameras = {model.camera(i).name for i in range(model.ncam)}
+    return tuple(name for name, camera in EPISODE_CAMERAS.items() if camera in cameras)
 
 
 def _metric(

@@ -12,7 +12,7 @@ from roboloop.demo.judge import judge
 from roboloop.evaluate.disturb import Disturbance
 from roboloop.evaluate.tracker import Tracker
 from roboloop.policy.base import ENVIRONMENT, STATE, Policy
-from roboloop.render import Renderer
+from roboloop.render import Renderer, episode_cameras
 from roboloop.sim import Simulation, qpos_of
 
 ANY_PX = 64
@@ -95,9 +95,10 @@ def observe(
     cells: Sequence[Cell], states: Float[np.ndarray, "N nstate"], renderer: Renderer
 ) -> dict[str, np.ndarray]:
     """What the policy is shown: `observation.state` and `observation.images.<camera>`."""
-    frames: dict[str, list[UInt8[np.ndarray, "h w 3"]]] = {"front": [], "wrist": []}
+    cameras = episode_cameras(cells[0].model)
+    frames: dict[str, list[UInt8[np.ndarray, "h w 3"]]] = {name: [] for name in cameras}
     for cell, state in zip(cells, states, strict=True):
-        for name, image in renderer.frames(cell.model, state[None], tuple(frames)).items():
+        for name, image in renderer.frames(cell.model, state[None], cameras).items():
             frames[name].append(image[0])
     images = {f"observation.images.{name}": np.stack(each) for name, each in frames.items()}
     first = cells[0]  # they share a layout

@@ -67,6 +67,9 @@ def run(config: Config) -> None:
     """Write the dataset and the figures."""
     out = need_out(config.out)
     task = read_task(config.task)
+    if len(task.arms) > 1:
+        hint = "`roboloop demo` plans each anew"
+        raise RoboloopError("demonstrations of two arms cannot be multiplied yet", hint)
     n = config.n or N_EPISODES[config.scale]
     with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
         if not record.finished:

@@ -11,10 +11,10 @@ from roboloop.policy.checkpoint import RECORD
 
 def _noop(argument: str, robot: str, execute_steps: int) -> Policy:
     from roboloop.policy.references import NoOpPolicy
-    from roboloop.robot import ROBOTS
+    from roboloop.station import STATIONS
 
-    chosen = ROBOTS[robot]
-    return NoOpPolicy(len(chosen.home), chosen.gripper_open)
+    station = STATIONS[robot]
+    return NoOpPolicy(len(station.robot.home), station.robot.gripper_open, len(station.arms))
 
 
 def _replay(argument: str, robot: str, execute_steps: int) -> Policy:
@@ -35,7 +35,7 @@ def load_policy(name: str, robot: str = "panda", execute_steps: int = 8) -> Poli
     Args:
         name: A checkpoint's folder, `noop`, `replay:DATASET`, or `module:Name` of a class that
             needs no arguments.
-        robot: Key of `ROBOTS`, for policies that were not trained on one.
+        robot: Key of `STATIONS`, for policies that were not trained on one.
         execute_steps: Actions that are carried out of each chunk, for a policy that replays.
 
     Raises:

@@ -15,12 +15,18 @@ COARSE_PX = 12
 
 
 class NoOpPolicy:
-    """Holds the arm where it is and the hand open."""
+    """Holds every arm where it is and its hand open.
+
+    Args:
+        n_arm: Joints of an arm.
+        gripper_open: Target of a gripper when open.
+        n_arms: How many arms of a kind there are.
+    """
 
     sees_environment, finished = False, None
 
-    def __init__(self, n_arm: int, gripper_open: float) -> None:
-        self.n_arm, self.gripper_open, self.px = n_arm, gripper_open, None
+    def __init__(self, n_arm: int, gripper_open: float, n_arms: int = 1) -> None:
+        self.n_arm, self.gripper_open, self.n_arms, self.px = n_arm, gripper_open, n_arms, None
 
     def reset(self, n: int) -> None:
         """Do nothing: the policy has no memory."""
@@ -28,9 +34,12 @@ class NoOpPolicy:
     def act(self, observation: Observation) -> Float32[np.ndarray, "N H nu"]:
         """Return the current joint positions as targets."""
         check_observation(observation, (), None)
-        hold = np.array(observation[STATE][:, : self.n_arm + 1], np.float32)
-        hold[:, -1] = self.gripper_open
-        return np.repeat(hold[:, None], CHUNK_STEPS, 1)
+        arms = []
+        for state in np.split(observation[STATE], self.n_arms, axis=1):
+            hold = np.array(state[:, : self.n_arm + 1], np.float32)
+            hold[:, -1] = self.gripper_open
+            arms.append(hold)
+        return np.repeat(np.concatenate(arms, 1)[:, None], CHUNK_STEPS, 1)
 
 
 class ReplayNearestPolicy:
