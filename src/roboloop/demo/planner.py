@@ -48,6 +48,9 @@ PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
 PINCH_OPENING, RELEASE_OPENING = 0.5, 0.2
 """Of the hand before it pinches a cloth and after it has let go of it, share of its widest."""
+SOFT_RELEASE_STEPS, SOFT_DWELL_STEPS = 24, 4
+"""Time in which a hand lets go of a cloth, which would spring from it; of that, time at the end in
+which it stays open. Control steps."""
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
 MAX_SEARCHES, MAX_ENDS = 3, 3
@@ -110,9 +113,13 @@ class Planner:
                 path = self._transfer(index, held, qpos, warm)
             dwell = round(stage.dwell / CONTROL_DT)
             path = np.concatenate([path, np.repeat(path[-1:], dwell, 0)])
-            n_open = GRIP_STEPS if stage.release else 0
-            opening = self._opening(held, RELEASE_OPENING)
-            return Motion(with_gripper(path, robot.gripper_closed, n_open, opening))
+            n_open, share = GRIP_STEPS if stage.release else 0, 1.0
+            if stage.release and self.cell.is_soft(held):
+                n_open = SOFT_RELEASE_STEPS
+                share = np.minimum(np.arange(1, n_open + 1) / (n_open - SOFT_DWELL_STEPS), 1.0)
+            closed, opening = robot.gripper_closed, self._opening(held, RELEASE_OPENING)
+            then = closed + share * (opening - closed)
+            return Motion(with_gripper(path, closed, n_open, then))
         before = self._before(index)
         opening = robot.gripper_open
         if before.release:

@@ -172,14 +172,14 @@ def _together(controls: list[Float[np.ndarray, "_ nu"]]) -> Float[np.ndarray, "T
     n = max(map(len, controls))
     result = np.full((n, controls[0].shape[1]), np.nan)
     for ctrl in controls:
-        acts = len(ctrl) - _n_still(ctrl)
+        acts = _acts(ctrl)
         wait = np.repeat(ctrl[acts - 1 : acts], n - len(ctrl), 0)
         longer = np.concatenate([ctrl[:acts], wait, ctrl[acts:]])
         result = np.where(np.isnan(longer), result, longer)
     return result
 
 
-def _n_still(ctrl: Float[np.ndarray, "T nu"]) -> int:
-    """How many rows at the end do the same, after others: there a hand closes or opens."""
-    changes = np.flatnonzero((np.diff(np.nan_to_num(ctrl), axis=0) != 0).any(1))
-    return len(ctrl) - 1 - changes[-1] if changes.size else 0
+def _acts(ctrl: Float[np.ndarray, "T nu"]) -> int:
+    """How many steps the only arm that moves takes before its hand closes or opens."""
+    hand = ctrl[:, ~np.isnan(ctrl[0])][:, -1]
+    return len(ctrl) if (hand == hand[0]).all() else int(np.argmax(hand != hand[0]))

@@ -178,9 +178,15 @@ def _resampled(
 
 
 def with_gripper(
-    q: Float[np.ndarray, "T n"], gripper: float, hold_steps: int = 0, then: float | None = None
-) -> Float[np.ndarray, "S nu"]:
-    """Append the gripper's target; then stand still for `hold_steps` with the target `then`."""
+    q: Float[np.ndarray, "T n"],
+    gripper: float,
+    hold_steps: int = 0,
+    then: float | Float[np.ndarray, "S"] | None = None,
+) -> Float[np.ndarray, "T+S nu"]:
+    """Append the gripper's target; then stand still for `hold_steps` with the target `then`.
+
+    That may be one target a step.
+    """
     moving = np.column_stack([q, np.full(len(q), gripper)])
     still = np.column_stack(
         [np.repeat(q[-1:], hold_steps, 0), np.full(hold_steps, gripper if then is None else then)]
