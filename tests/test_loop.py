@@ -143,12 +143,14 @@ def test_a_task_that_is_not_done_is_done_again_with_another_grasp(blocks):
     assert "not done" in loop.log[-1].what
 
 
+@pytest.mark.slow
 def test_an_arm_is_waited_for_before_what_it_did_is_judged(blocks):
     end, loop, _ = run(blocks)
     assert end.reason == ""
     assert [event.what for event in loop.log] == ["done"]
 
 
+@pytest.mark.slow
 def test_what_tilts_in_the_hand_is_righted_on_the_way(blocks):
     """An arm that is where it is sent at once; the block turns in the hand by 30 degrees."""
     loop = ClosedLoop(blocks, np.random.default_rng(0), Tracking())

@@ -127,6 +127,7 @@ def test_hands_keep_their_places_on_what_they_carry(tray):
     assert left[-1, 2, 3] - left[0, 2, 3] > 0.1
 
 
+@pytest.mark.slow
 def test_arms_in_each_others_way_go_one_after_the_other(tray, monkeypatch):
     team = expert(tray, np.random.default_rng(0))
     at_once = team.plan(0, tray.home_qpos)
@@ -170,6 +171,7 @@ def test_every_task_of_two_arms_is_done_with_a_noisy_late_tracker(preset, statio
     assert end.reason == "", [str(event) for event in loop.log]
 
 
+@pytest.mark.slow
 def test_a_hand_that_lost_its_handle_takes_it_again(tray):
     """Both hands are told to hold; the right one finds itself empty."""
     loop = ClosedLoop(tray, np.random.default_rng(0), TrackerConfig())

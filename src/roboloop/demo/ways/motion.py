@@ -182,7 +182,7 @@ def with_gripper(
     gripper: float,
     hold_steps: int = 0,
     then: float | Float[np.ndarray, "S"] | None = None,
-) -> Float[np.ndarray, "T+S nu"]:
+) -> Float[np.ndarray, "_ nu"]:
     """Append the gripper's target; then stand still for `hold_steps` with the target `then`.
 
     That may be one target a step.
