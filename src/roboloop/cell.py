@@ -201,9 +201,7 @@ class Cell:
 
     def is_soft(self, reference: str) -> bool:
         """Whether a `role.keypoint` is on cloth."""
-        return (
-            not self.is_free(reference) and self.model.body_jntnum[self.frame_body(reference)] > 1
-        )
+        return int(self.model.body_jntnum[self.frame_body(reference)]) == 3  # slides
 
     def contents(self, body: int) -> list[int]:
         """The bodies of what is in an object, and goes where it goes."""

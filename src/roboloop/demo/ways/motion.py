@@ -181,8 +181,8 @@ def with_gripper(
     q: Float[np.ndarray, "T n"],
     gripper: float,
     hold_steps: int = 0,
-    then: float | Float[np.ndarray, "S"] | None = None,
-) -> Float[np.ndarray, "_ nu"]:
+    then: float | Float[np.ndarray, "_"] | None = None,
+) -> Float[np.ndarray, "S nu"]:
     """Append the gripper's target; then stand still for `hold_steps` with the target `then`.
 
     That may be one target a step.
