@@ -16,6 +16,7 @@ Source: robomimic, "Dataset Structure" (https://robomimic.github.io/docs/dataset
 RoboCasa for `ep_meta` and `action_dict`.
 """
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -79,7 +80,7 @@ def write_hdf5(
     n = part.info.n_episodes
     with console.Progress("convert", n) as progress, atomic_path(path) as temporary:
         try:
-            with h5py.File(temporary, "w") as file:
+            with _Sink(temporary, "w+") as sink, h5py.File(sink, "w") as file:
                 data = file.create_group("data")
                 data.attrs["total"] = part.info.n_frames
                 data.attrs["env_args"] = json.dumps(_env_args(part))
@@ -102,6 +103,30 @@ def write_hdf5(
             raise RoboloopError(
                 f"the disk is full: {path.name} is not written", hint, path
             ) from None
+
+
+class _Sink(io.FileIO):
+    """A file for HDF5, which crashes at exit if a write fails: errors are raised at close."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write, or pretend to."""
+        left = memoryview(data).cast("B")
+        n = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = self.error or error
+        return n
+
+    def close(self) -> None:
+        """Close, and raise what went wrong."""
+        super().close()
+        if self.error:
+            error, self.error = self.error, None
+            raise error
 
 
 def _write_demo(
