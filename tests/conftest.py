@@ -1,8 +1,11 @@
 """Under pytest every annotation of roboloop, array shapes too, is checked on every call."""
 
+import os
+import subprocess
 from collections.abc import Callable
 from typing import TypeVar
 
+import pytest
 from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintException
 from jaxtyping import install_import_hook
@@ -20,3 +23,13 @@ def check(function: Function) -> Function:
 
 
 install_import_hook("roboloop", f"{__name__}.check")
+
+
+@pytest.fixture
+def small_disk(tmp_path, request):
+    """Mount a file system of the size that the test gives; only root may."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)

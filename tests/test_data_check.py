@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -104,16 +103,7 @@ def test_no_dataset_says_so(tmp_path):
         check_dataset(tmp_path)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of 256 kB; only root may."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
-
-
+@pytest.mark.parametrize("small_disk", ["256k"], indirect=True)
 def test_a_full_disk_loses_nothing(small_disk, whole):
     folder, ballast = small_disk / "dataset", small_disk / "ballast"
     for index in range(2):

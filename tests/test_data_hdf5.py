@@ -1,7 +1,6 @@
 """robomimic-style HDF5: ours there and back exactly, files of others as far as it goes."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -254,17 +253,7 @@ def test_without_h5py_the_install_command_is_named(ours, tmp_path):
     assert "hint: pip install 'roboloop[hdf5]'" in done.stderr
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Mount a file system of 64 kB; only root may."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # HDF5's own
+@pytest.mark.parametrize("small_disk", ["64k"], indirect=True)
 def test_a_full_disk_leaves_no_file(small_disk, ours, capsys):
     out = small_disk / "file.hdf5"
     assert main(["data", "convert", str(ours[0]), "--to", "hdf5", "--out", str(out)]) == 2

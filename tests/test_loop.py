@@ -15,7 +15,7 @@ from roboloop.demo.belief import Belief, Tracking
 from roboloop.demo.execute import rngs_for
 from roboloop.demo.loop import ClosedLoop
 from roboloop.demo.planner import Planner
-from roboloop.demo.ways.arm import turns_along
+from roboloop.demo.ways.jointed import turns_along
 from roboloop.errors import RoboloopError
 from roboloop.evaluate.closed_loop import disturb, misjudged, plan
 from roboloop.evaluate.disturb import Disturbance, kinds_of

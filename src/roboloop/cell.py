@@ -294,3 +294,15 @@ def bodies_below(model: mujoco.MjModel, body: int) -> Int[np.ndarray, "b"]:
     for b in range(body + 1, model.nbody):
         inside[b] |= inside[model.body_parentid[b]]
     return np.flatnonzero(inside)
+
+
+def set_free(
+    qpos: Float[np.ndarray, "B nq"],
+    model: mujoco.MjModel,
+    body: int,
+    Ts_world_body: Float[np.ndarray, "*B 4 4"],
+) -> None:
+    """Write the pose of a free body into configurations, in place."""
+    address = int(model.jnt_qposadr[model.body_jntadr[body]])
+    qpos[:, address : address + 3] = Ts_world_body[..., :3, 3]
+    qpos[:, address + 3 : address + 7] = pose.matrix_to_quat(Ts_world_body[..., :3, :3])

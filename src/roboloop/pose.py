@@ -25,6 +25,16 @@ def from_parts(p: Float[Array, "*B 3"], R: Float[Array, "*B 3 3"]) -> Float[Arra
     return T
 
 
+def from_vector(value: Float[Array, "7"]) -> Float[Array, "4 4"]:
+    """The pose that a free joint's part of qpos (xyz, wxyz) is."""
+    return from_parts(value[:3], quat_to_matrix(value[3:]))
+
+
+def to_vector(T: Float[Array, "4 4"]) -> Float[Array, "7"]:
+    """A pose as a free joint's part of qpos: xyz, wxyz."""
+    return np.concatenate([T[:3, 3], matrix_to_quat(T[:3, :3])])
+
+
 def inverse(T: Float[Array, "*B 4 4"]) -> Float[Array, "*B 4 4"]:
     """Invert rigid poses: `inverse(T_a_b)` is `T_b_a`."""
     R = np.swapaxes(T[..., :3, :3], -1, -2)

@@ -131,10 +131,10 @@ class Belief:
     def _now(self, body: int, value: np.ndarray) -> np.ndarray:
         if body not in self.held:
             return value
-        return _from_matrix(self.hand(self.held[body]) @ _matrix(value))
+        return pose.to_vector(self.hand(self.held[body]) @ pose.from_vector(value))
 
     def _in_hand(self, value: np.ndarray, T_world_eef: np.ndarray) -> np.ndarray:
-        return _from_matrix(pose.inverse(T_world_eef) @ _matrix(value))
+        return pose.to_vector(pose.inverse(T_world_eef) @ pose.from_vector(value))
 
     def _gate(self, off: np.ndarray) -> bool:
         """Whether a difference, of a pose (7,) or a joint (1,), is more than noise."""
@@ -195,11 +195,3 @@ def _turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The quaternion from one to another."""
     R = pose.quat_to_matrix(a).T @ pose.quat_to_matrix(b)
     return pose.matrix_to_quat(R)
-
-
-def _matrix(value: np.ndarray) -> np.ndarray:
-    return pose.from_parts(value[:3], pose.quat_to_matrix(value[QUAT]))
-
-
-def _from_matrix(T: np.ndarray) -> np.ndarray:
-    return np.concatenate([T[:3, 3], pose.matrix_to_quat(T[:3, :3])])

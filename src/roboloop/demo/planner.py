@@ -12,45 +12,32 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
-from mujoco import mjtJoint
 
 from roboloop import pose
-from roboloop.cell import Cell
-from roboloop.demo.goals import Unreachable, solve_joint
-from roboloop.demo.push import contacts
+from roboloop.cell import Cell, set_free
+from roboloop.demo.goals import Unreachable
+from roboloop.demo.hand import letting_go, opened_for
+from roboloop.demo.joints import joint_values
+from roboloop.demo.push import pushed
 from roboloop.demo.rank import ranked_grasps
+from roboloop.demo.retreat import retreat
 from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
-from roboloop.demo.ways.arm import Allowed, Arm, set_free
+from roboloop.demo.ways.arm import Allowed, Arm
+from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import GRIP_STEPS, Motion, timed, with_gripper
 from roboloop.sim import CONTROL_DT
-from roboloop.task.constraints import Constraint, Values, parse
-from roboloop.task.expression import SHARE
+from roboloop.task.constraints import Constraint, parse
 from roboloop.task.spec import BOTH, Stage
 
 APPROACH = 0.07
 """Straight way of the hand before a grasp and before a release, m."""
-SLIDE_STEP, HINGE_STEP = 0.01, 0.035
-"""How far a drawer (m) and a door (rad) move in one control step."""
-RETREAT_MARGINS = (0.03, 0.01)
-"""By how much (m) a retreat exceeds what its sub-goal asks for; the first that the arm can do."""
-BACKS, UPS = (*np.arange(0.02, 0.2, 0.02), 0.0), (0.0, 0.05, 0.1, 0.15)
-"""How far a hand backs out along its approach axis, and then rises, m."""
-AWAY = 0.06
-"""Retreats that fail are tried with an end so much farther from the base, m."""
 SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
 """What counts at the end of a stage, besides its constraints."""
 TURNED, IN_PLACE = 0.5, 0.08
 """What is turned by more (rad), or moved by less (m), is not lifted first."""
 DROPS = (0.0, 0.5, 1.0)
 """Shares of a stage's `drop`, the lowest first."""
-PRESS = 0.004
-"""How far a pushing hand goes into what it pushes, if that did not give way, m."""
-PINCH_OPENING, RELEASE_OPENING = 0.5, 0.2
-"""Of the hand before it pinches a cloth and after it has let go of it, share of its widest."""
-SOFT_RELEASE_STEPS, SOFT_DWELL_STEPS = 24, 4
-"""Time in which a hand lets go of a cloth, which would spring from it; of that, time at the end in
-which it stays open. Control steps."""
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
 MAX_SEARCHES, MAX_ENDS = 3, 3
@@ -68,7 +55,6 @@ class Expert(Protocol):
         Raises:
             Unreachable: It cannot be done from here; says why.
         """
-        ...
 
 
 class Planner:
@@ -102,31 +88,27 @@ class Planner:
         stage, held = self.cell.task.stages[index], self.cell.task.held(index)
         robot = self.cell.robot
         if stage.grasp:
-            opening = self._opening(stage.grasp, PINCH_OPENING)
+            opening = opened_for(self.cell, stage.grasp)
             path = self._grasp(index, stage.grasp, self.cell.with_hand(qpos, opening), warm)
             return Motion(with_gripper(path, opening, GRIP_STEPS, robot.gripper_closed))
         if stage.push:
-            return Motion(with_gripper(self._push(stage, stage.push, qpos), robot.gripper_closed))
+            path = pushed(self.arm, stage, stage.push, qpos)
+            return Motion(with_gripper(path, robot.gripper_closed))
         if held:
             path = qpos[self.cell.arm_qpos][None]
             if stage.subgoal:
                 path = self._transfer(index, held, qpos, warm)
             dwell = round(stage.dwell / CONTROL_DT)
             path = np.concatenate([path, np.repeat(path[-1:], dwell, 0)])
-            n_open, share = GRIP_STEPS if stage.release else 0, 1.0
-            if stage.release and self.cell.is_soft(held):
-                n_open = SOFT_RELEASE_STEPS
-                share = np.minimum(np.arange(1, n_open + 1) / (n_open - SOFT_DWELL_STEPS), 1.0)
-            closed, opening = robot.gripper_closed, self._opening(held, RELEASE_OPENING)
-            then = closed + share * (opening - closed)
-            return Motion(with_gripper(path, closed, n_open, then))
+            then = letting_go(self.cell, held) if stage.release else np.zeros(0)
+            return Motion(with_gripper(path, robot.gripper_closed, len(then), then))
         before = self._before(index)
         opening = robot.gripper_open
         if before.release:
-            opening = self._opening(before.release, RELEASE_OPENING)
+            opening = float(letting_go(self.cell, before.release)[-1])
         elif before.push:
             opening = robot.gripper_closed
-        return Motion(with_gripper(self._retreat(stage, qpos), opening))
+        return Motion(with_gripper(retreat(self.arm, stage, qpos), opening))
 
     def _before(self, index: int) -> Stage:
         """The stage that the arm did before stage `index`, or one that does nothing."""
@@ -141,12 +123,6 @@ class Planner:
 
     # --- grasp
 
-    def _opening(self, what: str, of_cloth: float) -> float:
-        """The open gripper's target: at what is soft, a share of its widest, which would drag."""
-        robot = self.cell.robot
-        share = of_cloth if self.cell.is_soft(what) else 1.0
-        return robot.gripper_closed + share * (robot.gripper_open - robot.gripper_closed)
-
     def _grasp(self, index: int, what: str, qpos: np.ndarray, warm: bool) -> np.ndarray:
         """Path of the open hand to the best grasp that is reachable, free, and good later too."""
         body = self.cell.frame_body(what)
@@ -159,7 +135,7 @@ class Planner:
         T_world_body = self.arm.body_pose(body)
         q_at, Ts_world_eef, good = self.arm.reach_grasps(T_world_body @ Ts_body_eef, q)
         Ts_body_eef = pose.inverse(T_world_body) @ Ts_world_eef
-        Ts_before = Ts_world_eef @ _along_approach(-APPROACH)
+        Ts_before = Ts_world_eef @ pose.from_parts(np.array([0.0, 0.0, -APPROACH]), np.eye(3))
         good &= self.arm.reach(Ts_before, q_at)[1]
         # the open hand has to fit around what it takes; the tips may touch what a handle is on
         touched = body if "." in what else None
@@ -251,9 +227,10 @@ class Planner:
         """An arm position at which a stage can end without a collision."""
         state = qpos.copy()
         if self.cell.is_jointed(held):
-            address, values = self._joint_values(stage, qpos)
+            address, values = joint_values(self.arm, stage, qpos)
             state[address] = values[-1]
-            for path in self.arm.ways_along_joint(self.arm.moved(qpos, q), address, values, body):
+            start = self.arm.moved(qpos, q)
+            for path in ways_along_joint(self.arm, start, address, values, body):
                 state[self.cell.arm_qpos] = path[-1]
                 if all(self.arm.clear_states(state[None], touched=body)):
                     return path[-1]
@@ -331,8 +308,8 @@ class Planner:
         stage, body = self.cell.task.stages[index], self.cell.frame_body(held)
         self.arm.update(qpos)
         if self.cell.is_jointed(held):
-            address, values = self._joint_values(stage, qpos)
-            return self.arm.along_joint(qpos, address, values, body)
+            address, values = joint_values(self.arm, stage, qpos)
+            return first(ways_along_joint(self.arm, qpos, address, values, body))
         problem = ""
         shares = (self._shares.get(index, 0.0),) if warm else _shares(stage)
         for share in shares:
@@ -413,78 +390,6 @@ class Planner:
             kept &= np.array(off) <= max(c.tolerance, start)
         return kept
 
-    def _push(self, stage: Stage, what: str, qpos: np.ndarray) -> np.ndarray:
-        """Path of the closed hand that moves a joint to the stage's sub-goal."""
-        body = self.cell.frame_body(what)
-        closed = self.cell.with_hand(qpos, self.cell.robot.gripper_closed)
-        q = qpos[self.cell.arm_qpos]
-        address, values = self._joint_values(stage, qpos)
-        site = self.cell.model.site(self.cell.site_name(what)).id
-        p = [self._site_at(qpos, address, value, site) for value in values[:2]]
-        direction = (p[1] - p[0]) / np.linalg.norm(p[1] - p[0])
-        problem = "no way to touch it"
-        for way in contacts(self.arm, closed, body, p[0], direction):
-            try:
-                to = self.arm.travel(closed, self.arm.eef(q)[None], way[:1])
-                to = np.concatenate([to, self.arm.follow(timed(way, speed=0.5), to[-1])])
-                pressed = self.arm.moved(closed, to[-1])
-                on = self.arm.along_joint(pressed, address, values, body, PRESS * direction)
-            except Unreachable as error:
-                problem = error.problem
-                continue
-            return np.concatenate([to, on])
-        raise Unreachable(problem)
-
-    def _site_at(self, qpos: np.ndarray, address: int, value: float, site: int) -> np.ndarray:
-        self.arm.body_pose_at(qpos, address, value, 0)
-        return self.arm.data.site_xpos[site].copy()
-
-    def _retreat(self, stage: Stage, qpos: np.ndarray) -> np.ndarray:
-        """Back out along the approach axis, then up or on, until the sub-goal holds amply."""
-        self.arm.update(qpos)
-        q = qpos[self.cell.arm_qpos]
-        start, now = self.arm.eef(q), self.arm.values()
-        away = (start[:3, 3] - self.cell.mount.T_world_base[:3, 3]) * [1, 1, 0]
-        away /= np.linalg.norm(away)
-        constraints = [parse(text) for text in stage.subgoal]
-        ends = []
-        ways = (0.0, AWAY), RETREAT_MARGINS, BACKS, UPS
-        for out, margin, back, up in product(*ways):
-            T_back = start @ _along_approach(-back)
-            T_end = pose.moved_by(T_back, out * away + np.array([0, 0, up]))
-            there = Values({**now.points, self.cell.eef: T_end[:3, 3]}, now.joints)
-            if all(c.violation(there) <= -margin for c in constraints):
-                ends.append((T_back, T_end))
-        good = self.arm.reach(np.array(ends).reshape(-1, 4, 4), q)[1].reshape(-1, 2).all(1)
-        for T_back, T_end in (ends[k] for k in np.flatnonzero(good)):
-            try:
-                return self.arm.follow(timed(np.stack([start, T_back, T_end])), q)
-            except Unreachable:
-                continue
-        raise Unreachable("no way back for the hand")
-
-    # --- joints
-
-    def _joint_values(self, stage: Stage, qpos: np.ndarray) -> tuple[int, np.ndarray]:
-        """Address in qpos of the joint that a stage moves, and its values, one a control step."""
-        address, value = self._joint_goal(stage)
-        slides = self.cell.model.jnt_type[self.cell.joint_at(address)] == mjtJoint.mjJNT_SLIDE
-        step = SLIDE_STEP if slides else HINGE_STEP
-        n = int(np.ceil(abs(value - qpos[address]) / step)) + 1
-        return address, np.linspace(qpos[address], value, max(n, 2))
-
-    def _joint_goal(self, stage: Stage) -> tuple[int, float]:
-        """Address in qpos of the joint that a sub-goal is about, and the value that meets it."""
-        constraints = tuple(parse(text) for text in stage.subgoal)
-        (name,) = set[str]().union(*(c.names()[1] for c in constraints))
-        joint = name.removesuffix(SHARE)
-        low, high = self.cell.joint_range(joint)
-        if joint == name:
-            value = solve_joint(constraints, self.arm.values(), joint, (low, high))
-        else:
-            value = low + (high - low) * solve_joint(constraints, self.arm.values(), name, (0, 1))
-        return self.cell.joint_address(joint), value
-
 
 def _shares(*stages: Stage) -> tuple[float, ...]:
     return DROPS if any(stage.drop for stage in stages) else DROPS[:1]
@@ -493,7 +398,3 @@ def _shares(*stages: Stage) -> tuple[float, ...]:
 def _dropping(stage: Stage, share: float) -> Stage:
     """A stage that is to end higher, by that share of its `drop`."""
     return replace(stage, drop=share * stage.drop)
-
-
-def _along_approach(distance: float) -> np.ndarray:
-    return pose.from_parts(np.array([0.0, 0.0, distance]), np.eye(3))

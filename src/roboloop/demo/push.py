@@ -6,7 +6,12 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
+from roboloop.demo.goals import Unreachable
+from roboloop.demo.joints import joint_values
 from roboloop.demo.ways.arm import CLEAR, Arm
+from roboloop.demo.ways.jointed import first, ways_along_joint
+from roboloop.demo.ways.motion import timed
+from roboloop.task.spec import Stage
 
 STANDOFF, STEP = 0.10, 0.002
 """Where the hand's way to the contact begins, and how finely the contact is looked for, m."""
@@ -17,7 +22,43 @@ TOUCH = 0.0015
 N_TURNS = 8
 TILTS = np.deg2rad([0.0, 30.0, 60.0])
 """Hands beside what they push lean back by this much."""
+PRESS = 0.004
+"""How far a pushing hand goes into what it pushes, if that did not give way, m."""
 DOWN = np.array([0.0, 0.0, -1.0])
+
+
+def pushed(
+    arm: Arm, stage: Stage, what: str, qpos: Float[np.ndarray, "nq"]
+) -> Float[np.ndarray, "T n"]:
+    """Path of the closed hand that moves a joint to the stage's sub-goal.
+
+    Raises:
+        Unreachable: The arm cannot.
+    """
+    body = arm.cell.frame_body(what)
+    closed = arm.cell.with_hand(qpos, arm.cell.robot.gripper_closed)
+    q = qpos[arm.cell.arm_qpos]
+    address, values = joint_values(arm, stage, qpos)
+    site = arm.cell.model.site(arm.cell.site_name(what)).id
+    p = [_site_at(arm, qpos, address, value, site) for value in values[:2]]
+    direction = (p[1] - p[0]) / np.linalg.norm(p[1] - p[0])
+    problem = "no way to touch it"
+    for way in contacts(arm, closed, body, p[0], direction):
+        try:
+            to = arm.travel(closed, arm.eef(q)[None], way[:1])
+            to = np.concatenate([to, arm.follow(timed(way, speed=0.5), to[-1])])
+            pressed = arm.moved(closed, to[-1])
+            on = first(ways_along_joint(arm, pressed, address, values, body, PRESS * direction))
+        except Unreachable as error:
+            problem = error.problem
+            continue
+        return np.concatenate([to, on])
+    raise Unreachable(problem)
+
+
+def _site_at(arm: Arm, qpos: np.ndarray, address: int, value: float, site: int) -> np.ndarray:
+    arm.body_pose_at(qpos, address, value, 0)
+    return arm.data.site_xpos[site].copy()
 
 
 def contacts(

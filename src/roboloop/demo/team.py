@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
-from roboloop.cell import Cell
+from roboloop.cell import Cell, set_free
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.planner import Planner
-from roboloop.demo.ways.arm import CARRY_LIFT, IN_THE_WAY, Arm, set_free
+from roboloop.demo.ways.arm import CARRY_LIFT, IN_THE_WAY, Arm
 from roboloop.demo.ways.motion import GRIP_STEPS, Motion, slowed, smooth, timed
 from roboloop.task.spec import BOTH
 

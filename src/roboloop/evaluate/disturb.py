@@ -79,11 +79,10 @@ class Disturbance:
         body = int(model.jnt_bodyid[joint])
         if body in self.cell.free_bodies:
             now = qpos[(a := self.cell.free_bodies[body]) : a + 7]
-            T_after_before = _matrix(value) @ pose.inverse(_matrix(now))
+            T_after_before = pose.from_vector(value) @ pose.inverse(pose.from_vector(now))
             for a in (self.cell.free_bodies[b] for b in self.cell.contents(body)):
-                T = T_after_before @ _matrix(qpos[a : a + 7])
-                there = np.concatenate([T[:3, 3], pose.matrix_to_quat(T[:3, :3])])
-                place(model, state, self.cell.joint_at(a), there)
+                T = T_after_before @ pose.from_vector(qpos[a : a + 7])
+                place(model, state, self.cell.joint_at(a), pose.to_vector(T))
         place(model, state, joint, value)
 
     # --- when
@@ -177,10 +176,6 @@ class Disturbance:
             if far and apart:
                 return p
         return base[:2]
-
-
-def _matrix(value: np.ndarray) -> np.ndarray:
-    return pose.from_parts(value[:3], pose.quat_to_matrix(value[3:7]))
 
 
 def _lifted(value: np.ndarray, height: float) -> np.ndarray:

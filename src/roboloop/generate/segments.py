@@ -18,6 +18,7 @@ from roboloop.cell import Cell
 from roboloop.data.episode import Episode
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.arm import CARRY_LIFT, Arm
+from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.scene.families import FAMILIES
 from roboloop.sim import CONTROL_DT, qpos_of
@@ -179,7 +180,7 @@ class Transformer:
             address = _joint_address(cell, held)
             assert address is not None
             body = cell.frame_body(str(held))
-            return arm.along_joint(qpos, address, segment.joint, body), NOWHERE
+            return first(ways_along_joint(arm, qpos, address, segment.joint, body)), NOWHERE
         q = qpos[cell.arm_qpos]
         way = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
         return arm.follow(way, q), NOWHERE

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from roboloop import pose
-from roboloop.cell import Cell
+from roboloop.cell import Cell, set_free
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.collision import Collisions
 from roboloop.demo.ways.detour import LIFTS, over, through_joints
@@ -30,11 +30,6 @@ MAX_FAR = 2
 """Ways over the top that the arm cannot follow, after which higher ones are not tried."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
-TURNS_ALONG = (1.0, 0.75, 0.5, 0.25, 0.0)
-"""Shares of a door's turn that a hand on its handle takes part in, in the order they are tried."""
-ON_THE_SPOT = 0.03
-"""A hand that moves less than this for every radian that it turns holds what turns, such as a
-knob's fin: it has to turn as far, or its fingers slip round, m."""
 SHORTER = (1.0, 0.6, 0.3)
 """Shares of a straight way up or down, of which an arm takes the longest that it can."""
 TURN_SPEED = 0.4
@@ -382,48 +377,6 @@ class Arm:
             raise Unreachable(IN_THE_WAY)
         return path
 
-    def along_joint(
-        self,
-        qpos: Float[np.ndarray, "nq"],
-        address: int,
-        values: Float[np.ndarray, "S"],
-        body: int,
-        deeper: Float[np.ndarray, "3"] | float = 0.0,
-    ) -> Float[np.ndarray, "T n"]:
-        """Move the hand with a jointed body the first of the `ways_along_joint`.
-
-        Raises:
-            Unreachable: There is none.
-        """
-        for path in self.ways_along_joint(qpos, address, values, body, deeper):
-            return path
-        raise Unreachable("the arm cannot follow the joint")
-
-    def ways_along_joint(
-        self,
-        qpos: Float[np.ndarray, "nq"],
-        address: int,
-        values: Float[np.ndarray, "S"],
-        body: int,
-        deeper: Float[np.ndarray, "3"] | float = 0.0,
-    ) -> Iterator[Float[np.ndarray, "T n"]]:
-        """Yield ways of the hand with a jointed body that it holds or pushes, as the joint goes.
-
-        First the hand goes `deeper` into the body (m, world). It turns with the body, or less: a
-        bar turns between the fingers. Ways that the arm cannot follow are left out.
-        """
-        self.update(qpos)
-        q = qpos[self.cell.arm_qpos]
-        T_eef = self.eef(q)
-        T_eef[:3, 3] += deeper
-        T_body_eef = pose.inverse(self.body_pose(body)) @ T_eef
-        Ts = np.stack([self.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values])
-        for share in turns_along(Ts[0], Ts[-1]):
-            try:
-                yield self.follow(pose.turned(T_eef, Ts, share), q)
-            except Unreachable:
-                continue
-
     def follow(
         self, Ts_world_eef: Float[np.ndarray, "T 4 4"], q: Float[np.ndarray, "n"]
     ) -> Float[np.ndarray, "S n"]:
@@ -435,22 +388,3 @@ class Arm:
     ) -> Float[np.ndarray, "T+1 n"]:
         """Solve a path of the hand; see `motion.solved`."""
         return solved(self.cell.robot, self._T_base_world @ Ts_world_eef, q)
-
-
-def turns_along(T_a: Float[np.ndarray, "4 4"], T_b: Float[np.ndarray, "4 4"]) -> tuple[float, ...]:
-    """Shares that the hand may take of a turn with a jointed body; see `TURNS_ALONG`."""
-    turn = np.linalg.norm(pose.matrix_to_rotvec(T_a[:3, :3].T @ T_b[:3, :3]))
-    moved = np.linalg.norm(T_b[:3, 3] - T_a[:3, 3])
-    return TURNS_ALONG[:1] if moved < ON_THE_SPOT * turn else TURNS_ALONG
-
-
-def set_free(
-    qpos: Float[np.ndarray, "B nq"],
-    model: mujoco.MjModel,
-    body: int,
-    Ts_world_body: Float[np.ndarray, "*B 4 4"],
-) -> None:
-    """Write the pose of a free body into configurations, in place."""
-    address = int(model.jnt_qposadr[model.body_jntadr[body]])
-    qpos[:, address : address + 3] = Ts_world_body[..., :3, 3]
-    qpos[:, address + 3 : address + 7] = pose.matrix_to_quat(Ts_world_body[..., :3, :3])
