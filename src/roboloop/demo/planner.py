@@ -41,8 +41,7 @@ DROPS = (0.0, 0.5, 1.0)
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
 MAX_SEARCHES, MAX_ENDS = 3, 3
-"""Grasps to which a way is searched for where the usual ways fail; ends of a transfer to which any
-way is tried."""
+"""Grasps to which a way is searched for where the usual ways fail; ends of a transfer to try."""
 
 
 @runtime_checkable
@@ -55,6 +54,7 @@ class Expert(Protocol):
         Raises:
             Unreachable: It cannot be done from here; says why.
         """
+        ...
 
 
 class Planner:
