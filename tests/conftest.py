@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintException
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 Function = TypeVar("Function", bound=Callable)
@@ -22,6 +23,9 @@ def check(function: Function) -> Function:
         return function
 
 
+# the same examples in every run; `pytest --hypothesis-profile default` looks for others
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 install_import_hook("roboloop", f"{__name__}.check")
 
 

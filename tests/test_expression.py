@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roboloop.errors import RoboloopError
@@ -95,6 +95,7 @@ def built(tree):
 
 
 @given(TREES, st.sampled_from([0.0, 0.03]))
+@example((("sub", ()), ["b.door", 0.0, 0.0]), 0.0)
 @settings(deadline=None, max_examples=300)
 def test_what_is_written_is_read_again_to_the_last_bit(tree, slack):
     node = built(tree)

@@ -17,7 +17,17 @@ from jaxtyping import Float
 
 from roboloop.errors import RoboloopError
 from roboloop.task.explain import sentence, unit_name
-from roboloop.task.expression import Node, Program, Unit, Values, joint, make, point, share
+from roboloop.task.expression import (
+    Node,
+    Program,
+    Unit,
+    Values,
+    is_zero,
+    joint,
+    make,
+    point,
+    share,
+)
 from roboloop.task.language import ALLOWED, Refused, Scope, expression, read_ast
 
 TOLERANCES: dict[Unit, float] = {(1, 0): 1e-3, (0, 1): 1e-2, (0, 0): 1e-3}
@@ -104,8 +114,7 @@ def parse(text: str) -> Constraint:
 def _difference(where: ast.AST, a: Node, b: Node) -> Node:
     if a.size or b.size:
         raise Refused(where, "points are compared; compare numbers, such as `z(...)`")
-    zero = b.op == "constant" and b.item == (0.0,)
-    return a if zero else make("sub", a, b)
+    return a if is_zero(b) else make("sub", a, b)
 
 
 def _of_joint(make_node: Callable[[str], Node]) -> Callable[..., Node]:

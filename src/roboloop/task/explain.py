@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from roboloop.task.expression import SHARE, Node, Unit, constant, make
+from roboloop.task.expression import SHARE, Node, Unit, constant, is_zero, make
 
 SUM, PRODUCT, MINUS, POWER, ATOM = range(5)
 """How tightly operators bind."""
@@ -76,7 +76,7 @@ def source(node: Node, rename: Callable[[str], str] = str) -> str:
 
 def comparison(node: Node, rename: Callable[[str], str] = str, slack: float = 0.0) -> str:
     """Write the constraint that an expression is at most `slack`."""
-    if node.op != "sub":
+    if node.op != "sub" or is_zero(node.args[1]):  # what is less than 0 is read as it is
         return f"{source(node, rename)} < {slack:g}"
     left, right = node.args
     if slack and left.op == "constant":

@@ -72,6 +72,11 @@ def constant(value: ArrayLike) -> Node:
     return Node("constant", size=numbers.size if numbers.ndim else 0, item=tuple(numbers.ravel()))
 
 
+def is_zero(node: Node) -> bool:
+    """Whether this is the number 0 as somebody wrote it."""
+    return node.op == "constant" and node.item == (0.0,)
+
+
 def point(name: str) -> Node:
     """A named point, m."""
     return Node("point", size=3, unit=(1, 0), item=name)
