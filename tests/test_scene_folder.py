@@ -62,7 +62,7 @@ def test_scene_xml_is_plain_mujoco(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "to", "message"),
     [
-        (("version",), 2, "scene version 2 is not 1, the one this roboloop reads"),
+        (("version",), 3, "scene version 3 is not 2, the one this roboloop reads"),
         (("format",), "other", "not a scene: `format` must be `roboloop-scene`"),
         (("objects", 0, "name"), "../bowl", "object name `../bowl` is not allowed"),
         (("objects", 0, "name"), "/etc/bowl", "object name `/etc/bowl` is not allowed"),

@@ -4,6 +4,7 @@ Most of what is done in a cell is done by one arm: a `Cell` is seen from one of 
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from roboloop import pose
 from roboloop.data.views import View
 from roboloop.robot import PREFIX, ROBOTS, Robot, attach
+from roboloop.scene.collection import is_drawn, open_scene, twin_of
 from roboloop.scene.compile import scene_spec
-from roboloop.scene.folder import read_scene
 from roboloop.scene.graph import Relation, SceneGraph
 from roboloop.station import Mount
 from roboloop.task.constraints import Constraint, Values, parse
@@ -274,8 +275,34 @@ def calibrated_views(graph: SceneGraph, task: Task) -> dict[str, View]:
 
 
 def load_cells(folders: Sequence[Path], task: Task) -> list[Cell]:
-    """Read scene folders and build a cell for each; names are the last two parts of the paths."""
-    return [build_cell(read_scene(f), task, f"{f.parent.name}/{f.name}") for f in folders]
+    """Read scenes and build a cell for each; names are the last two parts of the paths.
+
+    Of scenes that are drawn, only the twin is compiled.
+    """
+    twins: dict[Path, Cell] = {}
+    cells = []
+    for folder in folders:
+        name = f"{folder.parent.name}/{folder.name}"
+        if not is_drawn(folder):
+            cells.append(build_cell(open_scene(folder), task, name))
+            continue
+        twin = twins.get(twin_of(folder))
+        if twin is None:
+            twin = twins[twin_of(folder)] = build_cell(open_scene(twin_of(folder)), task)
+        cells.append(_elsewhere(twin, open_scene(folder, twin.graph), name))
+    return cells
+
+
+def _elsewhere(twin: Cell, graph: SceneGraph, name: str) -> Cell:
+    """The cell of a scene that is the twin but for where its objects stand."""
+    model = copy(twin.model)
+    for obj in graph.objects:
+        body = model.body(obj.name)
+        body.pos = obj.T_world_obj[:3, 3]
+        body.quat = pose.matrix_to_quat(obj.T_world_obj[:3, :3])
+        if body.id in twin.free_bodies:
+            set_free(model.qpos0[None], model, body.id, obj.T_world_obj[None])
+    return Cell(name, graph, twin.task, twin.mount, model)
 
 
 def _aim_front(spec: mujoco.MjSpec, graph: SceneGraph, task: Task) -> None:

@@ -16,7 +16,7 @@ from roboloop.demo.execute import SETTLE_STEPS
 from roboloop.demo.judge import judge
 from roboloop.errors import RoboloopError
 from roboloop.jobs import map_jobs
-from roboloop.scene.folder import read_scene
+from roboloop.scene.collection import is_drawn, open_scene
 from roboloop.sim import CONTROL_DT, STATE, Simulation, qpos_of
 from roboloop.task.spec import Task, read_task
 
@@ -92,7 +92,7 @@ def replayable(part: Part) -> list[list[int]]:
 def model_xml(origin: Origin, scene: str) -> str:
     """Write MuJoCo's XML of a scene with its robot; meshes are named by their paths."""
     task = read_task(origin.task)
-    spec = cell_spec(read_scene(origin.scene / scene), task)
+    spec = cell_spec(open_scene(origin.scene / scene), task)
     folder = assets.find(task.arms[0].robot).parent
     for mesh in spec.meshes:
         if mesh.file:
@@ -110,10 +110,12 @@ def _replay(dataset: Path, origin: Origin, episodes: list[int]) -> list[Verdict]
     """Replay a chunk of episodes together."""
     part, task = _opened(dataset), read_task(origin.task)
     rows = [unflatten(part.sim_row(episode)) for episode in episodes]
-    missing = [row["scene"] for row in rows if not (origin.scene / row["scene"]).exists()]
+    scenes = [origin.scene / row["scene"] for row in rows]
+    missing = [scene for scene in scenes if not (scene.exists() or is_drawn(scene))]
     if missing:
-        raise RoboloopError(f"no scene {missing[0]}", "--scene gives their folder", origin.scene)
-    cells = load_cells([origin.scene / row["scene"] for row in rows], task)
+        problem = f"no scene {missing[0].relative_to(origin.scene)}"
+        raise RoboloopError(problem, "--scene gives their folder", origin.scene)
+    cells = load_cells(scenes, task)
     ctrl = [
         part.columns["action"][part.starts[e] : part.starts[e] + part.lengths[e]].astype(float)
         for e in episodes

@@ -17,7 +17,7 @@ from roboloop.demo.trial import Trial, try_task
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.render import EPISODE_CAMERAS, Renderer
 from roboloop.run import Run, atomic_path, write_bytes_atomic
-from roboloop.scene.folder import read_scene
+from roboloop.scene.collection import open_scene
 from roboloop.scene.graph import SceneGraph
 from roboloop.scene.keypoints import draw_keypoints, legend, numbered_keypoints, pixels_of
 from roboloop.scene.preview import preview
@@ -65,7 +65,7 @@ def run(config: Config) -> None:
         raise RoboloopError("no place to write the plan", "give --out FOLDER")
     if config.robot not in STATIONS:
         raise unknown_name("robot", config.robot, STATIONS)
-    graph = read_scene(config.scene)
+    graph = open_scene(config.scene)
     for line in legend(numbered_keypoints(graph)):
         console.say(line)
     work = _work(config, graph, STATIONS[config.robot], config.out)

@@ -14,7 +14,15 @@ from roboloop.errors import RoboloopError
 from roboloop.jobs import map_jobs
 from roboloop.run import CommonFlags, Interruptible, Run, atomic_path, write_json
 from roboloop.scene.capture import read_capture
-from roboloop.scene.collection import COUSINS, HELD_OUT, TWIN, list_cousins
+from roboloop.scene.collection import (
+    COUSINS,
+    HELD_OUT,
+    TWIN,
+    Resets,
+    list_cousins,
+    open_scene,
+    write_resets,
+)
 from roboloop.scene.cousins import Spread, sample_cousin
 from roboloop.scene.folder import read_scene, write_scene
 from roboloop.scene.graph import SceneGraph
@@ -24,6 +32,7 @@ from roboloop.scene.perceive.pieces import Piece
 from roboloop.scene.presets import PREFIX, preset_scene
 from roboloop.scene.preview import contact_sheet, preview
 from roboloop.scene.propose import Proposal, propose_keypoints
+from roboloop.scene.resets import has_resets
 from roboloop.scene.score import score
 from roboloop.scene.settle import settle
 
@@ -31,6 +40,10 @@ STAGE = 1
 """Number of this stage in the seeds of everything random."""
 N_COUSINS = {"tiny": 4, "small": 150, "full": 1000}
 N_HELD_OUT = {"tiny": 2, "small": 100, "full": 200}
+GROUPS = (COUSINS, HELD_OUT)
+"""In the order of their numbers in seeds."""
+N_DRAWN = 1_000_000
+"""Scenes of each group, where they are drawn from the ranges that the twin names."""
 N_SHOWN = 11
 """Cousins on the contact sheet."""
 N_SURFACE, N_WIDE = 4000, 800
@@ -44,9 +57,9 @@ class Config(CommonFlags):
     capture: Positional[Path]
     """Folder with rgb.png, depth_mm.png and camera.json, or `preset:NAME`."""
     cousins: int | None = None
-    """Cousins to learn from; by scale 4, 150 or 1000."""
+    """Cousins to learn from; by scale 4, 150 or 1000, a million of a preset with ranges."""
     held_out: int | None = None
-    """Cousins that only evaluation uses; by scale 2, 100 or 200."""
+    """Cousins that only evaluation uses; by scale 2, 100 or 200, or a million."""
     new_colors: float = 0.0
     """Probability that an object of a cousin gets colours unlike the twin's; else they are like
     them."""
@@ -57,19 +70,21 @@ def run(config: Config) -> None:
     if config.out is None:
         raise RoboloopError("no place to write the scene", "give --out FOLDER")
     out = config.out
-    counts = {
-        COUSINS: N_COUSINS[config.scale] if config.cousins is None else config.cousins,
-        HELD_OUT: N_HELD_OUT[config.scale] if config.held_out is None else config.held_out,
-    }
     make_twin = _twin_maker(config.capture)
     with Run.open(out, "scene", config, config.seed, config.overwrite) as record:
         if not record.finished:
             if not (out / TWIN).exists():
                 _write_twin(*make_twin(), out)
+            twin = read_scene(out / TWIN)
+            counts = _counts(config, has_resets(twin))
             for which, n in counts.items():
-                _write_cousins(out, which, n, config)
+                if has_resets(twin):
+                    seed = (config.seed, STAGE, GROUPS.index(which))
+                    write_resets(out / which, Resets(n, seed))
+                else:
+                    _write_cousins(out, which, n, config)
             _write_sheet(out)
-            objects = {o.name: o.category for o in read_scene(out / TWIN).objects}
+            objects = {o.name: o.category for o in twin.objects}
             record.finish(objects=len(objects), **counts)
             console.summary(
                 found=", ".join(f"{n} ({c})" if n != c else n for n, c in objects.items()),
@@ -77,6 +92,15 @@ def run(config: Config) -> None:
                 next=f'roboloop task {out / TWIN} "put A on B" --out TASK',
             )
     console.emit(out)
+
+
+def _counts(config: Config, drawn: bool) -> dict[str, int]:
+    """How many cousins of each group; those that are drawn cost nothing."""
+    asked = {COUSINS: config.cousins, HELD_OUT: config.held_out}
+    usual = {COUSINS: N_COUSINS[config.scale], HELD_OUT: N_HELD_OUT[config.scale]}
+    if drawn:
+        usual = dict.fromkeys(usual, N_DRAWN)
+    return {which: usual[which] if n is None else n for which, n in asked.items()}
 
 
 def _twin_maker(source: Path) -> Callable[[], tuple[SceneGraph, Image.Image]]:
@@ -106,15 +130,14 @@ def _write_cousins(out: Path, which: str, n: int, config: Config) -> None:
 
 
 def _write_cousin(out: Path, which: str, seed: int, spread: Spread, index: int) -> None:
-    group = (COUSINS, HELD_OUT).index(which)
-    twin = read_scene(out / TWIN)
+    twin, group = read_scene(out / TWIN), GROUPS.index(which)
     cousin = sample_cousin(twin, np.random.SeedSequence([seed, STAGE, group, index]), spread)
     write_scene(cousin, out / which / f"{index:04d}")
 
 
 def _write_sheet(out: Path) -> None:
     shown = list_cousins(out)[:N_SHOWN] if (out / COUSINS).exists() else []
-    cousins = [read_scene(folder) for folder in shown]
+    cousins = [open_scene(folder) for folder in shown]
     sheet = contact_sheet(
         np.asarray(Image.open(out / "capture.png")), read_scene(out / TWIN), cousins
     )

@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
+from roboloop.scene.carriers import carrier_of, targets_first
 from roboloop.scene.families import FAMILIES, sample
 from roboloop.scene.families.sampling import any_color, near_color
 from roboloop.scene.footprint import gap, overhang
@@ -97,7 +98,7 @@ def make_cousin(
     spread = spread or Spread()
     camera = _shake_camera(twin.camera, rng, spread)
     placed: dict[str, SceneObject] = {}
-    for obj in _targets_first(twin):
+    for obj in targets_first(twin):
         cousin = sample(obj, rng, spread.new_colors)
         for i in range(N_PLACE_TRIES):
             farther = 1.0 + i / N_PLACE_TRIES
@@ -127,30 +128,6 @@ def _number(seed: np.random.SeedSequence) -> int:
     return int(entropy) if isinstance(entropy, int) else int(list(entropy or [0])[-1])
 
 
-def _targets_first(graph: SceneGraph) -> list[SceneObject]:
-    """Objects in an order in which whatever an object stands on comes before it."""
-    ordered: list[SceneObject] = []
-    while len(ordered) < len(graph.objects):
-        done = {"support", *(o.name for o in ordered)}
-        ready = [
-            o
-            for o in graph.objects
-            if o.name not in done and all(r.target in done for r in o.relations)
-        ]
-        if not ready:
-            left = ", ".join(o.name for o in graph.objects if o.name not in done)
-            raise RoboloopError(f"objects stand on each other in a circle: {left}")
-        # furniture first: it has the least freedom
-        ordered += sorted(ready, key=lambda o: not FAMILIES[o.category].static)
-    return ordered
-
-
-def _carrier(obj: SceneObject) -> str | None:
-    """The object that `obj` is on or in, or None for the table."""
-    targets = [r.target for r in obj.relations if r.target != "support"]
-    return targets[0] if targets else None
-
-
 def _place(
     cousin: SceneObject,
     twin: SceneGraph,
@@ -167,7 +144,7 @@ def _place(
         reach, turn = spread.furniture_xy, spread.furniture_yaw
     bottom_old = old.T_world_obj[2, 3] - _half_height(old.T_world_obj[:3, :3], old)
     R = pose.yaw_to_matrix(rng.uniform(-turn, turn)) @ _straightened(old)
-    carrier = _carrier(cousin)
+    carrier = carrier_of(cousin)
     if carrier is None:
         xy = old.T_world_obj[:2, 3] + farther * rng.uniform(-reach, reach, 2)
         bottom = twin.support.T_world_support[2, 3]
@@ -234,10 +211,10 @@ def _fits(
 def _kin(obj: SceneObject, placed: dict[str, SceneObject]) -> set[str]:
     """The carriers below an object."""
     names: set[str] = set()
-    carrier = _carrier(obj)
+    carrier = carrier_of(obj)
     while carrier is not None and carrier not in names:
         names.add(carrier)
-        carrier = _carrier(placed[carrier]) if carrier in placed else None
+        carrier = carrier_of(placed[carrier]) if carrier in placed else None
     return names
 
 

@@ -15,7 +15,7 @@ from roboloop.scene.families import complete
 from roboloop.scene.graph import SceneGraph, SceneObject
 
 FORMAT = "roboloop-scene"
-VERSION = 1
+VERSION = 2
 _NAME = re.compile(r"[a-z0-9_]+")
 
 

@@ -49,6 +49,24 @@ class Relation:
 
 
 @dataclass(frozen=True)
+class Reset:
+    """Where an object may stand when an episode starts: uniform between the two limits.
+
+    Positions are along the support's x and y from its middle, or, of what is in or on another
+    object, along that object's from the keypoint that it is nearest to.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    yaw: tuple[float, float] = (0.0, 0.0)
+    """Of the object's frame, rad."""
+
+    def corners(self) -> list[tuple[float, float]]:
+        """The corners of the rectangle, m."""
+        return [(x, y) for x in self.x for y in self.y]
+
+
+@dataclass(frozen=True)
 class SceneObject:
     """One object: an asset family with parameters, placed in the world."""
 
@@ -66,6 +84,9 @@ class SceneObject:
     keypoints: dict[str, Vector] = field(default_factory=dict)
     """Named points in the object's frame, as the family places them."""
     relations: tuple[Relation, ...] = ()
+    reset: Reset | None = None
+    """Where it may stand instead; a scene with any such object has no cousins of other shapes:
+    it is drawn from these ranges."""
 
 
 @dataclass(frozen=True)

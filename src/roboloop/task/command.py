@@ -9,7 +9,7 @@ from tyro.conf import Positional
 from roboloop import console
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.run import CommonFlags, Run
-from roboloop.scene.folder import read_scene
+from roboloop.scene.collection import open_scene
 from roboloop.station import STATIONS
 from roboloop.task.constraints import parse
 from roboloop.task.make import make_task
@@ -32,7 +32,7 @@ def run(config: Config) -> None:
     """Write OUT/task.json and say the stages in words."""
     if config.robot not in STATIONS:
         raise unknown_name("robot", config.robot, STATIONS)
-    task = make_task(read_scene(config.scene), config.sentence, STATIONS[config.robot])
+    task = make_task(open_scene(config.scene), config.sentence, STATIONS[config.robot])
     for line in describe(task):
         console.say(line)
     if config.out is None:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
+from roboloop.scene.carriers import carrier_of
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.station import ONLY_ARM, STATIONS, Mount, Station
@@ -75,9 +76,11 @@ def assemble(
     """
     objects = [graph.object(name) for name in roles.values()]
     points = _places(objects) if points is None else points
+    corners = _corners(graph)
     what = ", ".join(o.name for o in objects)
     if station.arms == (ONLY_ARM,):
-        bases = [place_base(graph, points, station.robot, what, front)]
+        bases = [place_base(graph, points, station.robot, what, front, corners)]
+        points = np.concatenate([points, corners])
     elif not plan.places:
         raise RoboloopError(f"a {kind} is for one arm, not for `{station.name}`")
     else:
@@ -100,6 +103,14 @@ def assemble(
 
 def _places(objects: Sequence[SceneObject]) -> Float[np.ndarray, "K 3"]:
     return np.array([o.T_world_obj[:3, 3] for o in objects])
+
+
+def _corners(graph: SceneGraph) -> Float[np.ndarray, "C 3"]:
+    """The corners of where things on the table may stand instead, world, m."""
+    xy = [c for o in graph.objects if o.reset and not carrier_of(o) for c in o.reset.corners()]
+    return pose.transform(
+        graph.support.T_world_support, np.array([(*c, 0.0) for c in xy]).reshape(-1, 3)
+    )
 
 
 def _points(

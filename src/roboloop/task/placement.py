@@ -21,6 +21,7 @@ def place_base(
     robot: Robot,
     what: str,
     front: Float[np.ndarray, "2"] | None = None,
+    corners: Float[np.ndarray, "C 3"] | None = None,
 ) -> Float[np.ndarray, "4 4"]:
     """Choose the base pose at the height of the support, facing the task.
 
@@ -33,12 +34,15 @@ def place_base(
         robot: Gives the reach.
         what: What the points are, for the error.
         front: Stand on this side of the first point: where doors and drawers open to.
+        corners: Where the hand may have to get to too: as near to the middle of the reach as may
+            be, also beyond what is comfortable.
 
     Raises:
         RoboloopError: No place has every point within reach.
     """
     points = points[:, :2]
-    middle = points.mean(0)
+    everywhere = points if corners is None else np.concatenate([points, corners[:, :2]])
+    middle = everywhere.mean(0)
     camera = graph.camera.T_world_camera[:3, 3][:2] - middle
     away = np.arctan2(-camera[1], -camera[0])
     low, high = robot.reach
@@ -52,6 +56,7 @@ def place_base(
             if front is not None and (base - points[0]) @ front < 0.5 * far[0]:
                 continue
             off_axis = abs((angle - away + np.pi) % (2 * np.pi) - np.pi)
+            far = np.linalg.norm(everywhere - base, axis=1)
             off_middle = np.abs(far - (0.45 * low + 0.55 * high)).max() / (high - low)
             cost = off_axis + 2.0 * off_middle
             if best is None or cost < best[0]:

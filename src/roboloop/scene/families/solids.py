@@ -78,6 +78,7 @@ def _bottle_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str,
 BOX = Family(
     name="box",
     words=(
+        "cube",
         "carton",
         "packet",
         "pack",

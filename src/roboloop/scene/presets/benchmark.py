@@ -1,0 +1,30 @@
+"""Tasks and reset distributions of the published generator's benchmark, from our own families.
+
+Source: Mandlekar et al. 2023, "MimicGen", appendices on tasks and reset distributions: what each
+thing measures, and the ranges D0, D1, D2 in which it stands, m and rad about the table's middle.
+"""
+
+from collections.abc import Mapping
+from math import pi
+
+from roboloop.scene.graph import Reset
+from roboloop.scene.presets.base import Preset, Thing
+
+_RED, _GREEN = (0.75, 0.15, 0.12), (0.15, 0.55, 0.22)
+_TURN = (0.0, 2 * pi)
+
+
+def _stack(reach: float) -> Preset:
+    """Cubes of 4 and 5 cm that stand anywhere in a square."""
+    reset = Reset((-reach, reach), (-reach, reach), _TURN)
+    cube_a = Thing("box", (0.04, 0.04, 0.04), (0.0, -0.06), color=_RED, reset=reset)
+    cube_b = Thing("box", (0.05, 0.05, 0.05), (0.0, 0.06), color=_GREEN, reset=reset)
+    return Preset(
+        "stack the red cube on the green cube", {"cube_red": cube_a, "cube_green": cube_b}
+    )
+
+
+BENCHMARK: Mapping[str, Preset] = {
+    "stack_d0": _stack(0.08),
+    "stack_d1": _stack(0.20),
+}
