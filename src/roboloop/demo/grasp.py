@@ -80,7 +80,9 @@ def antipodal_grasps(
             if not (fits and close and along > np.cos(MAX_NORMAL_ANGLE)):
                 continue
             if _flat(model, data, geoms, start, axis, (enter, leave)):
-                pairs.append((middle, axis, leave - enter))
+                square = normals[1] - normals[0]  # the way in which pads come to lie flat
+                square /= np.linalg.norm(square)
+                pairs.append((middle, square, (leave - enter) * (axis @ square)))
     if not pairs:
         return Grasps(np.zeros((0, 4, 4)), np.zeros(0))
     middles, axes, widths = (np.array(column) for column in zip(*pairs, strict=True))

@@ -19,7 +19,7 @@ from roboloop.demo.goals import Unreachable
 from roboloop.demo.hand import letting_go, opened_for
 from roboloop.demo.joints import joint_values
 from roboloop.demo.push import pushed
-from roboloop.demo.rank import ranked_grasps
+from roboloop.demo.rank import ranked_grasps, varied
 from roboloop.demo.retreat import retreat
 from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
@@ -138,7 +138,7 @@ class Planner:
         Ts_before = Ts_world_eef @ pose.from_parts(np.array([0.0, 0.0, -APPROACH]), np.eye(3))
         good &= self.arm.reach(Ts_before, q_at)[1]
         # the open hand has to fit around what it takes; the tips may touch what a handle is on
-        touched = body if "." in what else None
+        touched = None if self.cell.is_free(what) else body
         good[good] = list(self.arm.clear(qpos, q_at[good], touched))
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
@@ -177,7 +177,7 @@ class Planner:
         """
         problem, usable = "", list[int]()
         stages = self.cell.task.stages[index + 1 :]
-        tries = product(_shares(*stages), good[:MAX_CHAINS])
+        tries = product(_shares(*stages), good[varied(Ts_body_eef[good], MAX_CHAINS)])
         for share, k in ((share, k) for share, k in tries if k not in usable):
             try:
                 if not warm:
@@ -366,7 +366,8 @@ class Planner:
             above = self.arm.longest(end, APPROACH * np.array([0, 0, 1]), there, allowed)
             after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
             yield lambda: self.arm.carry(qpos, after, body, allowed, search)
-            return
+            if not stage.path:  # what has to keep to a path may not come from above
+                return
         named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
         turns = [
             partial(self.arm.turn, qpos, end, body, reach.held[name], allowed, yaw_first)

@@ -11,6 +11,8 @@ from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.ways.arm import Arm
 
 MAX_GRASPS = 100
+NEAR, NEAR_FREE = 0.04, 0.02
+"""How far from a keypoint it is held, m: on a part that moves by a joint, on a free object."""
 PINCH_DEPTH = 0.0025
 """Of the fingers' tips below the middle of a cloth, m."""
 LIKE_M, LIKE_RAD = 0.015, 0.35
@@ -40,19 +42,40 @@ def ranked_grasps(
         return _pinches(arm, what)
     if "." in what:
         near = arm.data.site_xpos[cell.model.site(cell.site_name(what)).id].copy()
-    grasps = antipodal_grasps(cell.model, arm.data, body, cell.robot, rng, near)
+    radius = NEAR_FREE if cell.is_free(what) else NEAR
+    grasps = antipodal_grasps(cell.model, arm.data, body, cell.robot, rng, near, radius)
     Ts_world_eef = arm.body_pose(body) @ grasps.Ts_body_eef
     # things on a table are not taken from below; handles may be taken from the side
-    good = Ts_world_eef[:, 2, 2] < (-0.5 if near is None else 0.2)
+    good = Ts_world_eef[:, 2, 2] < (-0.5 if cell.is_free(what) else 0.2)
     for T in failed:
-        off = np.linalg.norm(grasps.Ts_body_eef[:, :3, 3] - T[:3, 3], axis=1)
-        good &= (off > LIKE_M) | (_turns(T, grasps.Ts_body_eef) > LIKE_RAD)
+        good &= ~_alike(T, grasps.Ts_body_eef)
     keep = np.flatnonzero(good)
     if not keep.size:
         width = f"{100 * cell.robot.max_opening:.0f} cm"
         raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {width}")
     cost = _cost(arm, what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
     return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
+
+
+def varied(Ts_body_eef: Float[np.ndarray, "K 4 4"], n: int) -> list[int]:
+    """Choose `n` of ranked grasps: the first half of them the best, the others unlike those.
+
+    Where the best will not do, what is nearly the same hardly ever will.
+    """
+    chosen = list(range(min(n // 2, len(Ts_body_eef))))
+    unlike = np.ones(len(Ts_body_eef), bool)
+    for k in chosen:
+        unlike &= ~_alike(Ts_body_eef[k], Ts_body_eef)
+    while len(chosen) < n and unlike.any():
+        chosen.append(int(np.argmax(unlike)))
+        unlike &= ~_alike(Ts_body_eef[chosen[-1]], Ts_body_eef)
+    return chosen
+
+
+def _alike(T: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which grasps hold at nearly the same place from nearly the same side."""
+    off = np.linalg.norm(others[:, :3, 3] - T[:3, 3], axis=1)
+    return (off < LIKE_M) & (_turns(T, others) < LIKE_RAD)
 
 
 def _pinches(arm: Arm, what: str) -> Float[np.ndarray, "2 4 4"]:

@@ -34,6 +34,8 @@ near, half far."""
 STRAY_TURN = (0.08, 0.08, 0.25)
 """Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
 STRAY_TRIES = 3
+IN_PLACE = 0.05
+"""What is carried to a skill that begins this near (m) is not lifted before."""
 NOWHERE = range(0)
 LIFT_STEPS = ceil(CARRY_LIFT / (LINEAR_SPEED * CONTROL_DT))
 """Steps by which a carried object is lifted, before any straying."""
@@ -70,7 +72,8 @@ def cut(cell: Cell, arm: Arm, episode: Episode, index: int) -> Segment:
     eef = episode.action_eef[start:stop].astype(float)
     far = np.linalg.norm(eef[:, :3] - eef[-1, :3], axis=1) > SKILL_RADIUS
     # what moves a joint or backs out is skill from its first step on
-    first = int(np.flatnonzero(far).max()) + 1 if far.any() and _has_transit(stage, held) else 0
+    carried = stage.grasp or (held and cell.is_free(held))
+    first = int(np.flatnonzero(far).max()) + 1 if far.any() and carried else 0
     if stage.push:
         values = qpos_of(cell.model, episode.sim_states[start : stop + 1])[:, address]
         first = max(0, int(np.argmax(np.abs(values - values[0]) > MOVES)) - TOUCH_STEPS)
@@ -175,7 +178,10 @@ class Transformer:
         if segment.p_eef_bottom is not None:
             arm.update(qpos)
             Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment, _p_eef_bottom(arm, held))
-            return self._transit(qpos, Ts, held=cell.frame_body(str(held)))
+            body, start = cell.frame_body(str(held)), arm.eef(qpos[cell.arm_qpos])
+            if np.linalg.norm(Ts[0, :3, 3] - start[:3, 3]) < IN_PLACE:  # where it was lined up
+                return arm.travel(qpos, start[None], Ts, held=body, search=False), NOWHERE
+            return self._transit(qpos, Ts, held=body)
         if segment.joint is not None:
             address = _joint_address(cell, held)
             assert address is not None
@@ -251,22 +257,19 @@ def _fits(cell: Cell, source: list[Segment]) -> bool:
     return True
 
 
-def _has_transit(stage: Stage, held: str | None) -> bool:
-    return bool(stage.grasp) or (held is not None and "." not in held)
-
-
 def _p_eef_bottom(arm: Arm, held: str | None) -> np.ndarray | None:
     """Bottom of the free object that is held, in the hand; None if there is none."""
-    if held is None or "." in held:
+    if held is None or not arm.cell.is_free(held):
         return None
-    site = arm.cell.model.site(arm.cell.site_name(f"{held}.bottom")).id
+    role = held.partition(".")[0]
+    site = arm.cell.model.site(arm.cell.site_name(f"{role}.bottom")).id
     T_world_eef = arm.eef(arm.data.qpos[arm.cell.arm_qpos])
     return pose.transform(pose.inverse(T_world_eef), arm.data.site_xpos[site])
 
 
 def _joint_address(cell: Cell, handle: str | None) -> int | None:
     """Address in qpos of the joint that a handle moves; None if it is none."""
-    if handle is None or "." not in handle:
+    if handle is None or not cell.is_jointed(handle):
         return None
     body = cell.frame_body(handle)
     return int(cell.model.jnt_qposadr[cell.model.body_jntadr[body]])

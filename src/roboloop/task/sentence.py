@@ -19,6 +19,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         r"(?:pour|empty)(?: out)?(?: .+? (?:from|out of))? (?P<object>.+?)"
         r" (?:in|into) (?P<target>.+)",
     ),
+    ("thread", rf"(?:thread|{_PUT}) (?P<object>.+?) through (?P<target>.+)"),
     ("turn_on", r"(?:turn|switch) on (?P<target>.+)"),
     ("turn_off", r"(?:turn|switch) off (?P<target>.+)"),
     ("turn_on", r"(?:turn|switch) (?P<target>.+?)(?: on)?"),
@@ -141,7 +142,7 @@ def _image_position(obj: SceneObject, graph: SceneGraph) -> tuple[float, float]:
 
 def _find_joint(kind: str, phrase: str, target: SceneObject) -> Joint | None:
     words = phrase.split()
-    if kind == "pour" or (kind in ("put_on", "put_in") and "drawer" not in words):
+    if kind in ("pour", "thread") or (kind in ("put_on", "put_in") and "drawer" not in words):
         return None
     names = _MOVED.get(kind, ("drawer", "door"))
     joints = [j for j in target.joints if j.name.partition("_")[0] in names]

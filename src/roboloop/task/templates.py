@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from roboloop.errors import RoboloopError
 from roboloop.scene.graph import SceneObject
+from roboloop.task import fitting
 from roboloop.task.spec import Stage
 
 UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object.bottom)"
@@ -65,12 +66,16 @@ class Kind:
 
 def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     target = roles["target"]
+    if "hole" in roles["object"].keypoints and "pin" in target.keypoints:
+        return Plan(*fitting.put_over(roles))
     keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
     return _put(keypoint, 0.3 * min(target.size[:2]))
 
 
 def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     target = roles["target"]
+    if "head" in roles["object"].keypoints and "pocket" in target.keypoints:
+        return Plan(*fitting.plug_in(roles))
     keypoint = f"{joint}_inside" if joint else "inside"
     if keypoint not in target.keypoints:
         raise RoboloopError(
@@ -210,9 +215,18 @@ def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], 
     return plan
 
 
+def _thread(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
+    object_, target = roles["object"], roles["target"]
+    if "tip" not in object_.keypoints or "ring" not in target.keypoints:
+        hint = "a needle goes through a ring"
+        raise RoboloopError(f"cannot thread `{object_.name}` through `{target.name}`", hint)
+    return Plan(*fitting.thread(roles))
+
+
 KINDS: dict[str, Kind] = {
     "put_on": Kind(("object", "target"), _put_on),
     "put_in": Kind(("object", "target"), _put_in),
     "pour": Kind(("object", "target"), _pour),
+    "thread": Kind(("object", "target"), _thread),
     **{word: Kind(("target",), _move_joint(word)) for word in LEVELS},
 }

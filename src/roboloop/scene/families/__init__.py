@@ -14,7 +14,16 @@ import numpy as np
 
 from roboloop import pose
 from roboloop.errors import RoboloopError, unknown_name
-from roboloop.scene.families import cloth, desk, furniture, sampling, solids, two_handed, vessels
+from roboloop.scene.families import (
+    assembly,
+    cloth,
+    desk,
+    furniture,
+    sampling,
+    solids,
+    two_handed,
+    vessels,
+)
 from roboloop.scene.families.base import Family, Param
 from roboloop.scene.families.part import COLLISION, VISUAL, Part
 from roboloop.scene.graph import Joint, SceneObject
@@ -43,6 +52,14 @@ FAMILIES: dict[str, Family] = {
     "bead": desk.BEAD,
     "button": desk.BUTTON,
     "towel": cloth.TOWEL,
+    "square_nut": assembly.SQUARE_NUT,
+    "round_nut": assembly.ROUND_NUT,
+    "square_peg": assembly.SQUARE_PEG,
+    "round_peg": assembly.ROUND_PEG,
+    "needle": assembly.NEEDLE,
+    "tripod": assembly.TRIPOD,
+    "socket": assembly.SOCKET,
+    "plug": assembly.PLUG,
 }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from math import pi
 
 from roboloop.scene.graph import Reset
+from roboloop.scene.presets.assembly import ASSEMBLY
 from roboloop.scene.presets.base import Preset, Thing
 
 _RED, _GREEN = (0.75, 0.15, 0.12), (0.15, 0.55, 0.22)
@@ -27,4 +28,5 @@ def _stack(reach: float) -> Preset:
 BENCHMARK: Mapping[str, Preset] = {
     "stack_d0": _stack(0.08),
     "stack_d1": _stack(0.20),
+    **ASSEMBLY,
 }
