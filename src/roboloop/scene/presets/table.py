@@ -64,6 +64,27 @@ PRESETS: Mapping[str, Preset] = {
             "holder": Thing("holder", (0.07, 0.07, 0.10), (0.0, 0.13)),
         },
     ),
+    "nut_peg": Preset(
+        "put the nut on the peg",
+        {
+            "nut": Thing("square_nut", (0.123, 0.0875, 0.02), (-0.08, -0.13)),
+            "peg": Thing("square_peg", (0.032, 0.032, 0.13), (0.06, 0.12)),
+        },
+    ),
+    "piece_base": Preset(
+        "put the piece in the base",
+        {
+            "piece": Thing("plug", (0.06, 0.06, 0.06), (0.0, -0.14)),
+            "base": Thing("socket", (0.10, 0.10, 0.04), (0.02, 0.13)),
+        },
+    ),
+    "needle_ring": Preset(
+        "thread the needle through the ring",
+        {
+            "needle": Thing("needle", (0.16, 0.028, 0.028), (-0.08, 0.15), yaw=-np.pi / 2),
+            "tripod": Thing("tripod", (0.09, 0.11, 0.14), (0.0, -0.14), yaw=np.pi / 2),
+        },
+    ),
     "drawers": Preset("open the top drawer", {"cabinet": Thing("drawer_cabinet", _CABINET)}),
     "drawers_open": Preset(
         "close the top drawer",
