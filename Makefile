@@ -25,7 +25,7 @@ install: .venv/robots .venv/compiled  ## a virtual environment with everything, 
 	@touch $@
 
 # the benchmark runs all compiled code once; whether it meets its goals is not the question here
-.venv/compiled: .venv/packages $(addprefix src/roboloop/,compiled.py task/tape.py $(addprefix demo/solver/,geometry.py terms.py minimise.py))
+.venv/compiled: .venv/packages $(addprefix src/roboloop/,compiled.py kinematics.py chain.py task/tape.py $(addprefix demo/solver/,geometry.py terms.py minimise.py))
 	@echo "compiling the planner, once (about a minute)"
 	@$(BIN)/python -m benchmarks.planner --seeds 1 --starts 0 >/dev/null || true
 	@touch $@

@@ -10,7 +10,7 @@ from problems import Problem
 from scipy.interpolate import RegularGridInterpolator
 
 from roboloop import pose
-from roboloop.kinematics import hand_jacobian
+from roboloop.kinematics import Chain, joint_frames
 from roboloop.task.constraints import Constraint
 
 STEP, TURN = 0.02, 0.10
@@ -114,7 +114,7 @@ class Scorer:
         low, high = chain.limits.T
         off = np.inf
         for _ in range(N_ITERATIONS):
-            T, J = (x[0] for x in hand_jacobian(chain, q[None]))
+            T, J = _hand_jacobian(chain, q)
             error = np.concatenate(
                 [target[:3, 3] - T[:3, 3], pose.matrix_to_rotvec(target[:3, :3] @ T[:3, :3].T)]
             )
@@ -140,3 +140,11 @@ def _samples(T_a: np.ndarray, T_b: np.ndarray) -> np.ndarray:
         np.ceil(np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]) / STEP), np.ceil(_angle(T_a, T_b) / TURN), 2
     )
     return pose.interpolate(T_a, T_b, np.linspace(0, 1, int(n)))
+
+
+def _hand_jacobian(chain: Chain, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pose of the hand and how joints change it (m, then rad), in the base frame."""
+    *frames, T_eef = (T[0] for T in joint_frames(chain, q[None]))
+    axes = np.array([T[:3, :3] @ axis for T, axis in zip(frames, chain.axis, strict=True)])
+    arms = T_eef[:3, 3] - np.array([T[:3, 3] for T in frames])
+    return T_eef, np.concatenate([np.cross(axes, arms).T, axes.T])

@@ -11,6 +11,8 @@ from typing import Any
 from numba import njit
 
 MODULES = (
+    "kinematics.py",
+    "chain.py",
     "task/tape.py",
     "demo/solver/geometry.py",
     "demo/solver/terms.py",

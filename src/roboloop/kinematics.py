@@ -142,60 +142,14 @@ def _descend(
     home: Float[np.ndarray, "n"],
     weights: Weights,
 ) -> IkResult:
-    """Levenberg-Marquardt from a start; joints at a limit that would go beyond it are held.
+    """Search from a start, every row by itself."""
+    from roboloop.chain import descend  # numba takes half a second to import
 
-    Source: Sugihara, "Solvability-Unconcerned Inverse Kinematics by the Levenberg-Marquardt
-    Method", IEEE T-RO 27(5), 2011, eq. 16: the damping is the remaining error.
-    """
-    q = np.array(q_start)
-    low, high = chain.limits.T
     pitch = weights.approach if weights.pitch is None else weights.pitch
-    turns = [weights.approach, pitch, weights.closing]
-    W = np.array([weights.position] * 3 + turns) ** -2.0
-    rows, diagonal = np.arange(len(q)), np.arange(q.shape[1])
-    result = IkResult(q, np.zeros(len(q)), np.zeros(len(q)))
-    for left in reversed(range(MAX_ITERATIONS)):
-        now = q[rows]
-        error, J = _error_and_jacobian(chain, T_base_eefs[rows], now)
-        result.position_error[rows] = np.linalg.norm(error[:, :3], axis=1)
-        result.rotation_error[rows] = np.linalg.norm(error[:, 3:], axis=1)
-        pull = (error * W)[:, None] @ J
-        gradient = pull[:, 0] + HOME_WEIGHT * (home - now)
-        held = ((now <= low) & (gradient < 0)) | ((now >= high) & (gradient > 0))
-        J = np.where(held[:, None], 0.0, J)
-        H = np.swapaxes(J, 1, 2) @ (W[:, None] * J)
-        cost = 0.5 * (error**2) @ W
-        H[:, diagonal, diagonal] += (cost + DAMPING + HOME_WEIGHT)[:, None]
-        step = np.where(held, 0.0, np.linalg.solve(H, gradient[..., None])[..., 0])
-        longest = np.abs(step).max(1)
-        going = longest > np.where(_met(result)[rows], MET_STEP, STUCK_STEP)
-        rows = rows[going]
-        if not rows.size or not left:
-            break
-        q[rows] = np.clip(now[going] + step[going], low, high)
+    W = np.array([weights.position] * 3 + [weights.approach, pitch, weights.closing]) ** -2.0
+    result = IkResult(np.array(q_start), np.zeros(len(q_start)), np.zeros(len(q_start)))
+    arrays = (chain.M, chain.axis, chain.T_last_eef, chain.limits)
+    Ts = np.ascontiguousarray(T_base_eefs, float)
+    home = np.ascontiguousarray(home, float)
+    descend(arrays, Ts, result.q, home, W, result.position_error, result.rotation_error)
     return result
-
-
-def hand_jacobian(
-    chain: Chain, q: Float[np.ndarray, "B n"]
-) -> tuple[Float[np.ndarray, "B 4 4"], Float[np.ndarray, "B 6 n"]]:
-    """Poses of the end effector and how joints change them (m, then rad), in the base frame."""
-    *frames, T_eef = joint_frames(chain, q)
-    T = np.stack(frames, 1)
-    axes = (T[..., :3, :3] @ chain.axis[..., None])[..., 0]
-    arms = T_eef[:, None, :3, 3] - T[..., :3, 3]
-    x, y, z = np.moveaxis(axes, -1, 0)
-    a, b, c = np.moveaxis(arms, -1, 0)
-    return T_eef, np.stack([y * c - z * b, z * a - x * c, x * b - y * a, x, y, z], 1)
-
-
-def _error_and_jacobian(
-    chain: Chain, T_target: Float[np.ndarray, "B 4 4"], q: Float[np.ndarray, "B n"]
-) -> tuple[Float[np.ndarray, "B 6"], Float[np.ndarray, "B 6 n"]]:
-    """What is missing to the target (m, then rad) and how joints change it, in the eef frame."""
-    T_eef, J = hand_jacobian(chain, q)
-    R_eef_base = np.swapaxes(T_eef[:, :3, :3], 1, 2)
-    p = (R_eef_base @ (T_target[:, :3, 3] - T_eef[:, :3, 3])[..., None])[..., 0]
-    turn = pose.matrix_to_rotvec(R_eef_base @ T_target[:, :3, :3])
-    J = np.concatenate([R_eef_base @ J[:, :3], R_eef_base @ J[:, 3:]], 1)
-    return np.concatenate([p, turn], 1), J

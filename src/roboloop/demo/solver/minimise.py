@@ -13,6 +13,7 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Bool, Float
 
+from roboloop.chain import cholesky_solve
 from roboloop.compiled import entry, inner
 from roboloop.demo.solver.terms import Terms, evaluate, n_constraints
 
@@ -169,37 +170,11 @@ def _step(B, H, slope, damping, x, low, high):
             A[a, :] = 0.0
             A[:, a] = 0.0
             A[a, a], b[a] = 1.0, 0.0
-    _solve(A, b)
+    cholesky_solve(A, b)
     longest = np.abs(b).max()
     if longest > LONGEST_STEP:
         b *= LONGEST_STEP / longest
     return np.minimum(np.maximum(x + b, low), high) - x
-
-
-@no_type_check
-@inner
-def _solve(A, b):
-    """Solve A x = b for a positive definite A, in place (Cholesky)."""
-    n = len(b)
-    for j in range(n):
-        d = A[j, j]
-        for k in range(j):
-            d -= A[j, k] ** 2
-        d = np.sqrt(max(d, 1e-12))
-        A[j, j] = d
-        for i in range(j + 1, n):
-            s = A[i, j]
-            for k in range(j):
-                s -= A[i, k] * A[j, k]
-            A[i, j] = s / d
-    for i in range(n):
-        for k in range(i):
-            b[i] -= A[i, k] * b[k]
-        b[i] /= A[i, i]
-    for i in range(n - 1, -1, -1):
-        for k in range(i + 1, n):
-            b[i] -= A[k, i] * b[k]
-        b[i] /= A[i, i]
 
 
 @no_type_check

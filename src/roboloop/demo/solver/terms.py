@@ -9,9 +9,7 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 
-from roboloop.compiled import entry, inner
-from roboloop.demo.solver.geometry import (
-    approach,
+from roboloop.chain import (
     exp,
     hand_jacobian,
     inverse_right_jacobian,
@@ -20,6 +18,8 @@ from roboloop.demo.solver.geometry import (
     right_jacobian,
     times,
 )
+from roboloop.compiled import entry, inner
+from roboloop.demo.solver.geometry import approach
 from roboloop.task.tape import Tape, run
 
 SMOOTH = 1e-4
