@@ -14,7 +14,7 @@ from roboloop.demo.judge import judge
 from roboloop.demo.planner import Expert
 from roboloop.demo.ways.motion import Motion
 from roboloop.robot import forward_kinematics
-from roboloop.sim import Simulation, qpos_of
+from roboloop.sim import CONTROL_DT, Simulation, qpos_of
 
 SETTLE_STEPS = 10
 """Control steps that the arm stands still before success is judged."""
@@ -232,6 +232,7 @@ def _noise_share(
     t = np.arange(len(grippers))
     changes = (grippers != grippers[0]).any(1)
     acts = int(np.argmax(changes)) if changes.any() else len(grippers)
+    acts -= max(round(stage.dwell / CONTROL_DT) for stage in stages)  # it waits where it is calm
     return np.clip(
         np.minimum(t / NOISE_RISE_STEPS, (acts - t) / NOISE_FALL_STEPS), NOISE_IN_CONTACT, 1.0
     )

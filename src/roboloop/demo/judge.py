@@ -27,8 +27,10 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
     violated = [c for c in cell.success if c.violation(values) > 0]
     if not violated:
         return ""
-    if "object" in cell.task.roles and cell.is_free("object"):
-        return _object_reason(cell, qpos, [c.text for c in violated])
+    placed = (n.partition(".")[0] for c in violated for n in sorted(c.names()[0]))
+    objects = [role for role in placed if role.startswith("object") and cell.is_free(role)]
+    if objects:
+        return _object_reason(cell, objects[0], qpos, [c.text for c in violated])
     moved = {j for c in cell.success for j in c.names()[1]}
     if not moved:
         return f"that {violated[0].sentence} fails"
@@ -40,8 +42,9 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
     return "hand not clear" if not violated[0].names()[1] else "not moved far enough"
 
 
-def _object_reason(cell: Cell, qpos: np.ndarray, violated: list[str]) -> str:
-    address = cell.free_address("object")
+def _object_reason(cell: Cell, role: str, qpos: np.ndarray, violated: list[str]) -> str:
+    """Say what went wrong with the object that plays a role."""
+    address = cell.free_address(role)
     p = qpos[:, address : address + 3]
     if np.linalg.norm(p - p[0], axis=1).max() < MOVED:
         return "object not touched"

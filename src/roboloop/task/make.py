@@ -1,6 +1,7 @@
 """Sentence + scene -> task."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -12,6 +13,7 @@ from roboloop.scene.carriers import carrier_of
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.station import ONLY_ARM, STATIONS, Mount, Station
+from roboloop.task import sequence
 from roboloop.task.placement import place_base, place_pair
 from roboloop.task.sentence import read_sentence
 from roboloop.task.spec import Task, View
@@ -29,6 +31,30 @@ def make_task(graph: SceneGraph, sentence: str, station: Station) -> Task:
         RoboloopError: The sentence fits no task kind or not exactly one object for each role, the
             task needs another number of arms, or no place of the base reaches them.
     """
+    parts = [_part(graph, clause, station) for clause in sequence.clauses(sentence)]
+    if len(parts) == 1:
+        (part,) = parts
+        roles, plan, kind = part.roles, part.plan, part.kind
+    else:
+        roles, plan = sequence.joined([(part.roles, part.plan) for part in parts])
+        kind = sequence.KIND
+    points = np.concatenate([part.points for part in parts])
+    front = next((part.front for part in parts if part.front is not None), None)
+    return assemble(graph, kind, sentence, roles, plan, station, points, front)
+
+
+class _Part(NamedTuple):
+    """A task, of which a sentence may say several."""
+
+    kind: str
+    roles: dict[str, str]
+    plan: Plan
+    points: Float[np.ndarray, "K 3"]
+    front: Float[np.ndarray, "2"] | None
+
+
+def _part(graph: SceneGraph, sentence: str, station: Station) -> _Part:
+    """Read one clause; see `make_task`."""
     reading = read_sentence(sentence, graph)
     kinds = (KINDS, KINDS_OF_TWO)[len(station.arms) - 1]
     if reading.kind not in kinds:
@@ -46,7 +72,7 @@ def make_task(graph: SceneGraph, sentence: str, station: Station) -> Task:
         points = joint_points(graph, objects[0], reading.joint, LEVELS[reading.kind][1])
     if reading.joint is not None:
         front = objects[-1].T_world_obj[:2, 0]
-    return assemble(graph, reading.kind, sentence, roles, plan, station, points, front)
+    return _Part(reading.kind, roles, plan, points, front)
 
 
 def assemble(

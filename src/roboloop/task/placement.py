@@ -11,6 +11,8 @@ from roboloop.robot import Robot
 from roboloop.scene.graph import SceneGraph
 from roboloop.station import Station
 
+STRETCH = 0.05
+"""By how much a hand may have to get beyond the comfortable reach, where nothing else helps, m."""
 BASE_RADIUS = 0.09
 """Free space that a base needs around its axis, m."""
 
@@ -47,20 +49,22 @@ def place_base(
     away = np.arctan2(-camera[1], -camera[0])
     low, high = robot.reach
     best: tuple[float, np.ndarray] | None = None
-    for angle in away + np.deg2rad(np.arange(-150, 151, 15)):
-        for radius in np.linspace(low, high, 9):
-            base = middle + radius * np.array([np.cos(angle), np.sin(angle)])
-            far = np.linalg.norm(points - base, axis=1)
-            if far.min() < low or far.max() > high or _blocked(base, graph):
-                continue
-            if front is not None and (base - points[0]) @ front < 0.5 * far[0]:
-                continue
-            off_axis = abs((angle - away + np.pi) % (2 * np.pi) - np.pi)
-            far = np.linalg.norm(everywhere - base, axis=1)
-            off_middle = np.abs(far - (0.45 * low + 0.55 * high)).max() / (high - low)
-            cost = off_axis + 2.0 * off_middle
-            if best is None or cost < best[0]:
-                best = cost, base
+    around = away + np.deg2rad(np.arange(-150, 151, 15))
+    for stretch, angle, radius in product((0.0, STRETCH), around, np.linspace(low, high, 9)):
+        if best is not None and stretch:
+            break
+        base = middle + radius * np.array([np.cos(angle), np.sin(angle)])
+        far = np.linalg.norm(points - base, axis=1)
+        if far.min() < low - stretch or far.max() > high + stretch or _blocked(base, graph):
+            continue
+        if front is not None and (base - points[0]) @ front < 0.5 * far[0]:
+            continue
+        off_axis = abs((angle - away + np.pi) % (2 * np.pi) - np.pi)
+        far = np.linalg.norm(everywhere - base, axis=1)
+        off_middle = np.abs(far - (0.45 * low + 0.55 * high)).max() / (high - low)
+        cost = off_axis + 2.0 * off_middle
+        if best is None or cost < best[0]:
+            best = cost, base
     if best is None:
         spread = np.linalg.norm(points - middle, axis=1).max() * 2
         raise RoboloopError(

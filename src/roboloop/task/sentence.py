@@ -101,8 +101,8 @@ def _find_object(phrase: str, graph: SceneGraph, exclude: set[str]) -> SceneObje
         if word in _SIDES and len(fits) > 1:
             axis, sign = _SIDES[word]
             fits = [max(fits, key=lambda o, a=axis, s=sign: s * _image_position(o, graph)[a])]
-    # `mug` beside `mug_2` is the category, not a name
-    named = [o for o in fits if o.name.split("_") == words and o.name != o.category]
+    # `mug` beside `mug_2` is the category, not a name; `square_nut` beside `round_nut` is one
+    named = [o for o in fits if o.name.split("_") == words and not _is_category(o, fits)]
     fits = named or fits
     if len(fits) > 1:
         raise RoboloopError(
@@ -128,6 +128,13 @@ def _category_fits(words: list[str], obj: SceneObject) -> bool:
     text = " ".join(words)
     return any(re.search(rf"\b{re.escape(w)}s?\b", text) for w in known) or (
         obj.name.replace("_", " ") == text
+    )
+
+
+def _is_category(obj: SceneObject, others: list[SceneObject]) -> bool:
+    """Whether an object's name is just what several of its kind are called."""
+    return obj.name == obj.category and any(
+        o is not obj and o.category == obj.category for o in others
     )
 
 

@@ -69,7 +69,7 @@ class Task:
     """What is to be done, by whom, and when it counts as done."""
 
     kind: str
-    """A key of `templates.KINDS` or `two_arms.KINDS_OF_TWO`, or `program`."""
+    """A key of `templates.KINDS` or `two_arms.KINDS_OF_TWO`, or `sequence`, or `program`."""
     instruction: str
     roles: dict[str, str]
     """Role -> name of an object in the scene."""

@@ -304,7 +304,7 @@ SOCKET = Family(
     words=("base",),
     limits=((0.08, 0.08, 0.035), (0.13, 0.13, 0.06)),
     params={
-        "pocket": Param(0.048, (0.0475, 0.050), "width of the pocket, m"),
+        "pocket": Param(0.052, (0.051, 0.054), "width of the pocket, m"),
         "depth": Param(0.028, (0.024, 0.028), "depth of the pocket, m"),
         "density": Param(900, (700, 1200), "density of the solid, kg/m3"),
         **_STILL,
@@ -322,7 +322,7 @@ PLUG = Family(
     params={
         "stem": Param(0.044, (0.030, 0.044), "width of the stem, m", structural=True),
         "stem_length": Param(0.024, (0.018, 0.026), "length of the stem, m"),
-        "pocket": Param(0.036, (0.030, 0.040), "width of the pocket, m", structural=True),
+        "pocket": Param(0.038, (0.030, 0.040), "width of the pocket, m", structural=True),
         "depth": Param(0.022, (0.016, 0.026), "depth of the pocket, m"),
         **material(density=(500, 400, 700), friction=(0.5, 0.45, 0.6)),
     },

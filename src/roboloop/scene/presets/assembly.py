@@ -42,9 +42,13 @@ def _threading(needle: Reset, tripod: Reset | None, side: int = 1) -> Preset:
     return Preset("thread the needle through the tripod", things)
 
 
+def _anywhere(*yaw: float) -> Reset:
+    return Reset((-0.22, 0.22), (-0.22, 0.22), (yaw[0], yaw[1]))
+
+
 def _three_pieces(base: Reset | None, turn: tuple[float, float]) -> Preset:
-    anywhere = Reset((-0.22, 0.22), (-0.22, 0.22), turn)
-    second = {"stem": 0.032, "stem_length": 0.020, "depth": 0.018, "pocket": 0.030}
+    anywhere = _anywhere(*turn)
+    second = {"stem": 0.030, "stem_length": 0.020, "depth": 0.018, "pocket": 0.030}
     things = {
         "base": Thing("socket", (0.10, 0.10, 0.04), reset=base),
         "piece_1": Thing("plug", (0.06, 0.06, 0.06), (0.0, 0.17), yaw=pi / 2, reset=anywhere),
@@ -52,7 +56,7 @@ def _three_pieces(base: Reset | None, turn: tuple[float, float]) -> Preset:
             "plug", (0.05, 0.05, 0.05), (0.0, -0.17), yaw=pi / 2, params=second, reset=anywhere
         ),
     }
-    return Preset("put piece 1 into the base, then piece 2 into piece 1", things)
+    return Preset("put piece 1 into the base, then put piece 2 into piece 1", things)
 
 
 ASSEMBLY: Mapping[str, Preset] = {
@@ -73,5 +77,17 @@ ASSEMBLY: Mapping[str, Preset] = {
         Reset((-0.20, 0.05), (-0.25, -0.15), (-7 * pi / 6, pi / 6)),
         Reset((-0.10, 0.15), (0.10, 0.20), (-5 * pi / 6, -pi / 6)),
         side=-1,
+    ),
+    "three_pieces_d0": _three_pieces(None, (pi / 2, pi / 2)),
+    "three_pieces_d1": _three_pieces(_anywhere(0.0, 0.0), (pi / 2, pi / 2)),
+    "three_pieces_d2": _three_pieces(_anywhere(-pi / 4, pi / 4), (0.0, pi)),
+    "nut_assembly_d0": Preset(
+        "put the square nut on the square peg, then put the round nut on the round peg",
+        {
+            "square_nut": _SQUARE_NUT,
+            "round_nut": _ROUND_NUT,
+            "square_peg": _SQUARE_PEG,
+            "round_peg": _ROUND_PEG,
+        },
     ),
 }

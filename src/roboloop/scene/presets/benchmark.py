@@ -12,6 +12,7 @@ from roboloop.scene.presets.assembly import ASSEMBLY
 from roboloop.scene.presets.base import Preset, Thing
 
 _RED, _GREEN = (0.75, 0.15, 0.12), (0.15, 0.55, 0.22)
+_BLUE = (0.12, 0.25, 0.70)
 _TURN = (0.0, 2 * pi)
 
 
@@ -25,8 +26,23 @@ def _stack(reach: float) -> Preset:
     )
 
 
+def _stack_three(reach: float) -> Preset:
+    """Two cubes of 4 and one of 5 cm that stand anywhere in a square."""
+    reset = Reset((-reach, reach), (-reach, reach), _TURN)
+    things = {
+        "cube_red": Thing("box", (0.04, 0.04, 0.04), (0.0, -0.08), color=_RED, reset=reset),
+        "cube_green": Thing("box", (0.05, 0.05, 0.05), (0.0, 0.0), color=_GREEN, reset=reset),
+        "cube_blue": Thing("box", (0.04, 0.04, 0.04), (0.0, 0.08), color=_BLUE, reset=reset),
+    }
+    return Preset(
+        "stack the red cube on the green cube, then stack the blue cube on the red cube", things
+    )
+
+
 BENCHMARK: Mapping[str, Preset] = {
     "stack_d0": _stack(0.08),
     "stack_d1": _stack(0.20),
+    "stack_three_d0": _stack_three(0.10),
+    "stack_three_d1": _stack_three(0.20),
     **ASSEMBLY,
 }

@@ -1,0 +1,101 @@
+"""Data generation rate on the published benchmark's tasks, beside the published one.
+
+python -m benchmarks.generation_rates square_d0 threading_d0 --attempts 50 --noise 0.01
+
+Of every preset: demonstrations are planned until ten succeed, then attempts are generated from them
+in other resets, without images. Success is judged at the end: the hand is away, things have
+settled.
+"""
+
+import argparse
+from collections import Counter
+
+import numpy as np
+
+from roboloop.cell import Cell, build_cell
+from roboloop.demo.execute import attempt, rngs_for
+from roboloop.demo.team import expert
+from roboloop.demo.ways.arm import Arm
+from roboloop.generate.segments import Segment, Transformer, cut, rank
+from roboloop.interval import percent
+from roboloop.scene.presets import BENCHMARK, preset_scene
+from roboloop.scene.resets import draw_reset
+from roboloop.scene.settle import settle
+from roboloop.station import STATIONS
+from roboloop.task.make import make_task
+
+PUBLISHED = {
+    "stack_d0": 94.3, "stack_d1": 90.0, "stack_three_d0": 71.3, "stack_three_d1": 68.9,
+    "square_d0": 73.7, "square_d1": 48.9, "square_d2": 31.8,
+    "threading_d0": 51.0, "threading_d1": 39.2, "threading_d2": 21.6,
+    "three_pieces_d0": 35.6, "three_pieces_d1": 35.5, "three_pieces_d2": 31.3,
+    "nut_assembly_d0": 50.0,
+}  # fmt: skip
+"""Percent. Source: Mandlekar et al. 2023, "MimicGen", appendix on data generation rates."""
+CHUNK = 10
+MAX_TRIED = 60
+"""Scenes in which demonstrations are planned at most."""
+PLANNED, GENERATED = 0, 1
+"""Groups of resets."""
+
+
+def cells_of(preset: str, group: int, indices: range) -> list[Cell]:
+    """Cells of drawn scenes of a preset."""
+    twin = settle(preset_scene(preset))
+    task = make_task(twin, BENCHMARK[preset].sentence, STATIONS["panda"])
+    seeds = (np.random.SeedSequence([0, group, i]) for i in indices)
+    return [build_cell(draw_reset(twin, seed), task) for seed in seeds]
+
+
+def demonstrations(preset: str, n: int) -> tuple[list[list[Segment]], list[str]]:
+    """Segments of `n` demonstrations, and how every try ended."""
+    sources, reasons = list[list[Segment]](), list[str]()
+    while len(sources) < n and len(reasons) < MAX_TRIED:
+        indices = range(len(reasons), len(reasons) + CHUNK)
+        cells, rngs = cells_of(preset, PLANNED, indices), rngs_for(0, 2, indices)
+        experts = [expert(cell, rng) for cell, rng in zip(cells, rngs, strict=True)]
+        for cell, end in zip(cells, attempt(cells, experts, indices, rngs), strict=True):
+            reasons.append(end.reason)
+            if end.episode is not None and not end.reason:
+                arm, n_stages = Arm(cell), len(cell.task.stages)
+                sources.append([cut(cell, arm, end.episode, k) for k in range(n_stages)])
+    return sources[:n], reasons
+
+
+def generated(preset: str, sources: list[list[Segment]], n: int, noise: float) -> list[str]:
+    """How `n` generated attempts ended."""
+    order = rank(cells_of(preset, GENERATED, range(n, n + 6)), sources)
+    reasons = list[str]()
+    for start in range(0, n, CHUNK):
+        indices = range(start, min(n, start + CHUNK))
+        cells, rngs = cells_of(preset, GENERATED, indices), rngs_for(0, 3, indices)
+        experts = [
+            Transformer(cell, [sources[i] for i in order], rng, 0, 0.5)
+            for cell, rng in zip(cells, rngs, strict=True)
+        ]
+        ends = attempt(cells, experts, indices, rngs, noise, 0.04)
+        reasons += [end.reason for end in ends]
+    return reasons
+
+
+def main() -> None:
+    """Print a row of a table for each preset."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("presets", nargs="*", default=list(PUBLISHED))
+    parser.add_argument("--demos", type=int, default=10)
+    parser.add_argument("--attempts", type=int, default=50)
+    parser.add_argument("--noise", type=float, default=0.01, help="rad, on the joints' targets")
+    args = parser.parse_args()
+    print("| task | planner | generated | published | failures |\n|---|---|---|---|---|")
+    for preset in args.presets:
+        sources, planned = demonstrations(preset, args.demos)
+        row = [preset, percent(planned.count(""), len(planned))]
+        reasons = generated(preset, sources, args.attempts, args.noise)
+        failures = Counter(reason[:60] for reason in reasons if reason)
+        row += [percent(reasons.count(""), len(reasons)), f"{PUBLISHED[preset]:.1f} %"]
+        row.append(" · ".join(f"{why} {k}" for why, k in failures.most_common(3)))
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
