@@ -3,11 +3,17 @@
 import numpy as np
 from jaxtyping import Float
 
+from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.ways.motion import GRIP_STEPS
+from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.motion import GRIP_STEPS, with_gripper
+from roboloop.task.spec import Stage
 
 PINCH_OPENING, RELEASE_OPENING = 0.5, 0.2
 """Of the hand before it pinches a cloth and after it has let go of it, share of its widest."""
+PINCH_STEPS, PINCH_DWELL_STEPS, PINCH_RISE = 12, 4, 0.006
+"""Time in which a hand pinches a cloth, and stays closed after that, control steps; how far it
+goes up meanwhile, so that the tips do not jam on the table, m."""
 SOFT_RELEASE_STEPS, SOFT_DWELL_STEPS = 24, 4
 """Time in which a hand lets go of a cloth, which would spring from it; of that, time at the end in
 which it stays open. Control steps."""
@@ -18,6 +24,26 @@ def opened_for(cell: Cell, what: str) -> float:
     return _target(cell, PINCH_OPENING if cell.is_soft(what) else 1.0)
 
 
+def taking(arm: Arm, what: str, path: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S nu"]:
+    """Controls of a way of the open hand to what it takes, and of closing it there.
+
+    Raises:
+        Unreachable: The arm cannot go up from there.
+    """
+    cell, opening = arm.cell, opened_for(arm.cell, what)
+    closed = cell.robot.gripper_closed
+    if not cell.is_soft(what):
+        return with_gripper(path, opening, GRIP_STEPS, closed)
+    shares = np.arange(1, PINCH_STEPS + 1) / PINCH_STEPS
+    start = arm.eef(path[-1])
+    up = pose.interpolate(start, pose.moved_by(start, np.array([0.0, 0.0, PINCH_RISE])), shares)
+    rise = arm.solved(up, path[-1])[1:]
+    still = np.repeat(rise[-1:], PINCH_DWELL_STEPS, 0)
+    closing = with_gripper(rise, closed)
+    closing[:, -1] = opening + shares * (closed - opening)
+    return np.concatenate([with_gripper(path, opening), closing, with_gripper(still, closed)])
+
+
 def letting_go(cell: Cell, held: str) -> Float[np.ndarray, "T"]:
     """The gripper's targets while it lets go of what it holds, one a control step."""
     if not cell.is_soft(held):
@@ -25,6 +51,13 @@ def letting_go(cell: Cell, held: str) -> Float[np.ndarray, "T"]:
     moving = np.arange(1, SOFT_RELEASE_STEPS + 1) / (SOFT_RELEASE_STEPS - SOFT_DWELL_STEPS)
     closed, share = cell.robot.gripper_closed, np.minimum(moving, 1.0)
     return closed + share * (_target(cell, RELEASE_OPENING) - closed)
+
+
+def left_at(cell: Cell, before: Stage) -> float:
+    """The gripper's target after a stage of the arm that let something go, or pushed it."""
+    if before.release:
+        return float(letting_go(cell, before.release)[-1])
+    return cell.robot.gripper_closed if before.push else cell.robot.gripper_open
 
 
 def _target(cell: Cell, share: float) -> float:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from roboloop.cell import Cell
 from roboloop.demo.belief import Belief, Measured, Tracking
 from roboloop.demo.goals import Unreachable
+from roboloop.demo.retreat import SOFT_REST_STEPS
 from roboloop.demo.team import expert
 from roboloop.task.constraints import Constraint, Values, parse
 from roboloop.task.spec import BOTH, Stage
@@ -39,8 +40,10 @@ FAR = 0.1
 STILL, STILL_STEPS = 0.0015, 12
 """An arm whose joints move less in a control step (rad) has got to where it was sent, or as near as
 it gets; so long it is waited for."""
+SOFT_SLACK = 0.03
+"""What is held of a cloth may be off by this, m: planning again would drag what lies."""
 NEAR = 0.08
-"""A hand this close to what it pushes moves it itself, m."""
+"""A hand this close to what it pushes, or to cloth, moves it itself, m."""
 BEHIND = 0.05
 """A hand this far from a handle has lost it, m."""
 
@@ -190,19 +193,25 @@ class ClosedLoop:
 
     def _anchors_of(self, stage: Stage, held: str | None) -> dict[str, np.ndarray]:
         points = self._values.points
+        if stage.grasp and self.cell.is_soft(stage.grasp):
+            return self._unless_near(stage.grasp, stage.arm)
         if stage.grasp:
             role = stage.grasp.partition(".")[0]
             named = {stage.grasp} if "." in stage.grasp else set(points)
             return {k: p for k, p in points.items() if k in named and k.startswith(f"{role}.")}
         if stage.push:
-            p, p_hand = points[stage.push], self.belief.hand(stage.arm)[:3, 3]
-            return {stage.push: p} if np.linalg.norm(p - p_hand) > NEAR else {}
-        if not held or self.cell.is_jointed(held):
-            return {}
+            return self._unless_near(stage.push, stage.arm)
+        if not held or self.cell.is_jointed(held) or self.cell.is_soft(held):
+            return {}  # a cloth that is moved moves everything on it
         used = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
         own = [held.partition(".")[0], *(mount.name for mount in self.cell.task.arms)]
         own = tuple(f"{role}." for role in own)
         return {k: p for k, p in points.items() if k in used and not k.startswith(own)}
+
+    def _unless_near(self, name: str, arm: str) -> dict[str, np.ndarray]:
+        """A point, unless the hand is about to move it itself."""
+        p, p_hand = self._values.points[name], self.belief.hand(arm)[:3, 3]
+        return {name: p} if np.linalg.norm(p - p_hand) > NEAR else {}
 
     def _back(self, why: str) -> None:
         """Begin again the last step that holds: the one in which something was grasped."""
@@ -224,6 +233,14 @@ class ClosedLoop:
         self._index, self._tries, self._started = index, 0, False
         self._rows.clear()
         self._broken_steps = 0
+        if any(s.grasp and self.cell.is_soft(s.grasp) for s in self._stages):
+            self._drop()
+
+    def _drop(self) -> None:
+        """Open the hands where they are and wait: two may pull at the same cloth."""
+        self._ctrl, self._wait = self._ctrl.copy(), SOFT_REST_STEPS
+        for arm in self.cell.arms:
+            self._ctrl[arm.ctrl.stop - 1] = arm.robot.gripper_open
 
     # --- going on
 
@@ -289,7 +306,7 @@ class ClosedLoop:
             return
         self._index -= 1
         values = self._values
-        left = next((c for c in self.cell.success if c.violation(values) > c.tolerance), None)
+        left = next((c for c in self.cell.success if c.violation(values) > 0), None)
         if left is None:
             self._say("done")
             self.finished = True
@@ -305,7 +322,9 @@ class ClosedLoop:
         for i in self._steps[self._index]:
             stage = self.cell.task.stages[i]
             values = self._values.raised(stage.reference, self.planner.drop(i))
-            off += [(_off(c, values), c) for c in map(parse, stage.subgoal)]
+            held = self.cell.task.held(i)
+            slack = SOFT_SLACK if held and self.cell.is_soft(held) else None
+            off += [(_off(c, values, slack), c) for c in map(parse, stage.subgoal)]
         worst, constraint = max(off, key=lambda each: each[0], default=(0.0, None))
         return f"that {constraint.sentence} fails" if constraint and worst > 1 else ""
 
@@ -360,6 +379,6 @@ class ClosedLoop:
         self.log.append(Event(self.belief.n_seen, self.cell.task.step_name(self._index), what))
 
 
-def _off(constraint: Constraint, values: Values) -> float:
+def _off(constraint: Constraint, values: Values, slack: float | None = None) -> float:
     """By how much a constraint fails, in its slack."""
-    return float(constraint.violation(values)) / constraint.slack
+    return float(constraint.violation(values)) / (slack or constraint.slack)

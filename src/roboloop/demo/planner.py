@@ -16,16 +16,17 @@ from jaxtyping import Bool, Float
 from roboloop import pose
 from roboloop.cell import Cell, set_free
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.hand import letting_go, opened_for
+from roboloop.demo.hand import left_at, letting_go, opened_for, taking
 from roboloop.demo.joints import joint_values
 from roboloop.demo.push import pushed
 from roboloop.demo.rank import ranked_grasps, varied
-from roboloop.demo.retreat import retreat
+from roboloop.demo.retreat import SOFT_REST_STEPS, retreat
 from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
 from roboloop.demo.ways.arm import Allowed, Arm
+from roboloop.demo.ways.fold import fold
 from roboloop.demo.ways.jointed import first, ways_along_joint
-from roboloop.demo.ways.motion import GRIP_STEPS, Motion, timed, with_gripper
+from roboloop.demo.ways.motion import Motion, timed, with_gripper
 from roboloop.sim import CONTROL_DT
 from roboloop.task.constraints import Constraint, parse
 from roboloop.task.spec import BOTH, Stage
@@ -90,7 +91,7 @@ class Planner:
         if stage.grasp:
             opening = opened_for(self.cell, stage.grasp)
             path = self._grasp(index, stage.grasp, self.cell.with_hand(qpos, opening), warm)
-            return Motion(with_gripper(path, opening, GRIP_STEPS, robot.gripper_closed))
+            return Motion(taking(self.arm, stage.grasp, path))
         if stage.push:
             path = pushed(self.arm, stage, stage.push, qpos)
             return Motion(with_gripper(path, robot.gripper_closed))
@@ -103,12 +104,9 @@ class Planner:
             then = letting_go(self.cell, held) if stage.release else np.zeros(0)
             return Motion(with_gripper(path, robot.gripper_closed, len(then), then))
         before = self._before(index)
-        opening = robot.gripper_open
-        if before.release:
-            opening = float(letting_go(self.cell, before.release)[-1])
-        elif before.push:
-            opening = robot.gripper_closed
-        return Motion(with_gripper(retreat(self.arm, stage, qpos), opening))
+        soft = before.release is not None and self.cell.is_soft(before.release)
+        path, rest_steps = retreat(self.arm, stage, qpos, soft), SOFT_REST_STEPS if soft else 0
+        return Motion(with_gripper(path, left_at(self.cell, before), rest_steps))
 
     def _before(self, index: int) -> Stage:
         """The stage that the arm did before stage `index`, or one that does nothing."""
@@ -359,8 +357,8 @@ class Planner:
     ) -> Iterator[Callable[[], np.ndarray]]:
         """Ways to an arm position with what is held, in the order in which they are tried."""
         end = self.arm.eef(there)
-        if body is None:  # a cloth goes straight: more would drag what still lies
-            yield partial(self.arm.turn, qpos, end, None, np.zeros(3), allowed)
+        if body is None:
+            yield partial(fold, self.arm, qpos, end, allowed)
             return
         if stage.release:
             above = self.arm.longest(end, APPROACH * np.array([0, 0, 1]), there, allowed)

@@ -15,6 +15,8 @@ NEAR, NEAR_FREE = 0.04, 0.02
 """How far from a keypoint it is held, m: on a part that moves by a joint, on a free object."""
 PINCH_DEPTH = 0.0025
 """Of the fingers' tips below the middle of a cloth, m."""
+PINCH_INWARDS = 0.006
+"""How far inwards from its corner a cloth is pinched, along the diagonal, m."""
 LIKE_M, LIKE_RAD = 0.015, 0.35
 """Grasps closer than both to one that failed are the same."""
 
@@ -93,7 +95,8 @@ def _pinches(arm: Arm, what: str) -> Float[np.ndarray, "2 4 4"]:
     y = (edges[0] - edges[1]) / np.linalg.norm(edges[0] - edges[1])
     z = np.array([0.0, 0.0, -1.0])
     R = np.stack([np.stack([np.cross(side * y, z), side * y, z], -1) for side in (1, -1)])
-    p_eef = p + [0, 0, arm.cell.robot.finger_depth - PINCH_DEPTH]
+    inwards = (edges[0] + edges[1]) / np.linalg.norm(edges[0] + edges[1])
+    p_eef = p + PINCH_INWARDS * inwards + [0, 0, arm.cell.robot.finger_depth - PINCH_DEPTH]
     Ts = pose.from_parts(np.broadcast_to(p_eef, (2, 3)), R)
     turns = _turns(arm.eef(arm.cell.mount.home), Ts)
     return pose.inverse(arm.body_pose(arm.cell.frame_body(what))) @ Ts[np.argsort(turns)]

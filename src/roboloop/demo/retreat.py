@@ -19,14 +19,27 @@ BACKS, UPS = (*np.arange(0.02, 0.2, 0.02), 0.0), (0.0, 0.05, 0.1, 0.15)
 AWAY = 0.06
 """Retreats that fail are tried with an end so much farther from the base, m."""
 
+SOFT_SPEED, SOFT_REST_STEPS = 0.35, 20
+"""Of a hand that leaves a cloth, share of the usual speed; how long a cloth comes to rest after
+it was left or fell, control steps."""
 
-def retreat(arm: Arm, stage: Stage, qpos: Float[np.ndarray, "nq"]) -> Float[np.ndarray, "T n"]:
+
+def retreat(
+    arm: Arm, stage: Stage, qpos: Float[np.ndarray, "nq"], soft: bool = False
+) -> Float[np.ndarray, "T n"]:
     """Back out along the approach axis, then up or on, until the sub-goal holds amply.
+
+    Args:
+        arm: The arm.
+        stage: Has the sub-goal.
+        qpos: The state to start from.
+        soft: Whether it was a cloth, which is left slowly.
 
     Raises:
         Unreachable: The arm cannot.
     """
     arm.update(qpos)
+    speed = SOFT_SPEED if soft else 1.0
     q = qpos[arm.cell.arm_qpos]
     start, now = arm.eef(q), arm.values()
     away = (start[:3, 3] - arm.cell.mount.T_world_base[:3, 3]) * [1, 1, 0]
@@ -43,7 +56,7 @@ def retreat(arm: Arm, stage: Stage, qpos: Float[np.ndarray, "nq"]) -> Float[np.n
     good = arm.reach(np.array(ends).reshape(-1, 4, 4), q)[1].reshape(-1, 2).all(1)
     for T_back, T_end in (ends[k] for k in np.flatnonzero(good)):
         try:
-            return arm.follow(timed(np.stack([start, T_back, T_end])), q)
+            return arm.follow(timed(np.stack([start, T_back, T_end]), speed), q)
         except Unreachable:
             continue
     raise Unreachable("no way back for the hand")

@@ -15,9 +15,6 @@ LEVEL = "norm(xy(object.top - object.bottom)) < 0.15 * norm(object.top - object.
 """The object leans by less than about 9 degrees."""
 MEETING_HEIGHT = 0.25
 """Above the bases, where something is handed over, m."""
-ARC = 0.45
-"""Height of a corner half-way through a fold, share of its way: less than the half of the cloth
-that follows it is long."""
 
 
 def _lift(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
@@ -98,28 +95,12 @@ def _fold(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     object_ = roles["object"]
     if "corner_0" not in object_.keypoints:
         raise RoboloopError(f"`{object_.name}` ({object_.category}) cannot be folded")
-    length = object_.size[0]
-    corners = {
-        "left": ("corner_1", "edge_1", "corner_2"),
-        "right": ("corner_0", "edge_3", "corner_3"),
-    }
-    pinch, lift, lay, retreat, success = [], [], [], [], []
-    for side, (corner, half, goal) in corners.items():
-        corner, half, goal = (f"object.{key}" for key in (corner, half, goal))
+    corners = {"left": ("corner_1", "corner_2"), "right": ("corner_0", "corner_3")}
+    pinch, lay, retreat, success = [], [], [], []
+    for side, keys in corners.items():
+        corner, goal = (f"object.{key}" for key in keys)
         over = f"norm(xy({corner} - {goal}))"
         pinch.append(Stage("pinch", corner, grasp=corner, arm=side))
-        lift.append(
-            Stage(
-                "raise",
-                half,
-                arm=side,
-                subgoal=(
-                    f"norm(xy({corner} - {half})) < 0.01",
-                    f"z({corner} - {half}) > {ARC * length:.3f}",
-                    f"z({corner} - {half}) < {ARC * length + 0.01:.3f}",
-                ),
-            )
-        )
         lay.append(
             Stage(
                 "lay",
@@ -128,16 +109,19 @@ def _fold(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
                 release=corner,
                 subgoal=(
                     f"{over} < 0.005",
-                    f"z({corner} - {goal}) > 0.003",
-                    f"z({corner} - {goal}) < 0.020",
+                    f"z({corner} - {goal}) > 0",
+                    f"z({corner} - {goal}) < 0.010",
                 ),
+                dwell=0.2,
             )
         )
         retreat.append(
-            Stage("retreat", goal, arm=side, subgoal=(f"z({side}.eef - {goal}) > 0.06",))
+            Stage("retreat", goal, arm=side, subgoal=(f"z({side}.eef - {goal}) > 0.09",))
         )
-        success += [f"{over} < 0.04", f"z({side}.eef - {goal}) > 0.03"]
-    stages = tuple(stage for each in (pinch, lift, lay, retreat) for stage in _at_once(each))
+        # the hand is above, and the corner does not hang from it
+        success += [f"{over} < 0.04", f"z({corner} - {goal}) < 0.05"]
+        success += [f"z({side}.eef - {goal}) > 0.06"]
+    stages = tuple(stage for each in (pinch, lay, retreat) for stage in _at_once(each))
     places = {side: tuple(f"object.{key}" for key in keys) for side, keys in corners.items()}
     return Plan(stages, tuple(success), places)
 

@@ -14,9 +14,12 @@ from roboloop.scene.families.part import COLLISION, VISUAL, Part
 from roboloop.scene.families.solids import middle_keypoints
 from roboloop.scene.graph import Vector
 
-COLUMNS, ROWS = 9, 7
+COLUMNS, ROWS = 11, 9
 """Vertices along x and y. Odd, so that it folds in half along a line of them."""
-STRIPES = (1, COLUMNS - 3)
+HEM = (0.012, 0.015)
+"""Widths of the outer cells on each side, from the edge inwards, m: a hand holds a corner as one
+stiff piece, and the smaller it is, the less it springs when it is let go."""
+STRIPES = (len(HEM), COLUMNS - 2 - len(HEM))
 """Columns of cells that are painted like the accent."""
 EDGE_SOLREF = (0.01, 1.0)
 """Of the edges' lengths: a corner that carries the towel's weight stretches by less than 1 mm."""
@@ -32,10 +35,17 @@ TABLE_BIT, CLOTH_BIT = 2, 4
 def _grid(size: Vector) -> Float[np.ndarray, "V 3"]:
     """Vertices in the object's frame, column by column; the flex is one radius thick all around."""
     radius = size[2] / 2
-    x = np.linspace(-1, 1, COLUMNS) * (size[0] / 2 - radius)
-    y = np.linspace(-1, 1, ROWS) * (size[1] / 2 - radius)
+    x = _lines(COLUMNS, size[0] / 2 - radius)
+    y = _lines(ROWS, size[1] / 2 - radius)
     columns, rows = np.meshgrid(x, y, indexing="ij")
     return np.stack([columns, rows, np.zeros_like(columns)], -1).reshape(-1, 3)
+
+
+def _lines(n: int, half: float) -> Float[np.ndarray, "n"]:
+    """The grid's lines along one side: evenly spaced but for the hems."""
+    outer = half - np.cumsum((0.0, *HEM))
+    inner = np.linspace(-outer[-1], outer[-1], n - 2 * len(HEM))
+    return np.concatenate([-outer[:-1], inner, outer[-2::-1]])
 
 
 def _vertex(column: int, row: int) -> int:
