@@ -16,7 +16,9 @@ from roboloop.demo.solver.reach import reach_of
 from roboloop.demo.solver.solve import Solver
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.motion import MAX_JOINT_STEP, slowed, smooth
-from roboloop.generate.segments import Transformer, cut, rank
+from roboloop.generate.segments import Segment, cut_stages, recorded
+from roboloop.generate.select import Selection, ordered
+from roboloop.generate.transform import Carrying, Transformer, aligned, rank
 from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES, complete
@@ -28,6 +30,7 @@ from roboloop.task.make import make_task
 from scenes import TABLE_Z, bowl_and_plate, make_object, make_scene
 
 PANDA = ROBOTS["panda"]
+NEAREST = Carrying(Selection("nearest_object", nearest=1))
 SKILL_STEPS = 10
 """Steps of a stage that are surely not transit."""
 
@@ -153,9 +156,8 @@ def test_recorded_episodes_replay_bit_for_bit(planned):
 
 def test_a_segment_carried_to_its_own_scene_repeats_the_skill(planned):
     cell, episode = planned
-    arm = Arm(cell)
-    source = [cut(cell, arm, episode, k) for k in range(3)]
-    expert = Transformer(cell, [source], np.random.default_rng(0), nearest=1)
+    source = cut_stages(recorded(cell, episode))
+    expert = Transformer(cell, [source], np.random.default_rng(0), NEAREST)
     motion = expert.plan(0, qpos_of(cell.model, episode.sim_states[0]))
     _, _, stop = episode.subtasks[0]
     assert np.allclose(motion.ctrl[-1], episode.action[stop - 1], atol=2e-3)
@@ -163,20 +165,21 @@ def test_a_segment_carried_to_its_own_scene_repeats_the_skill(planned):
 
 def test_segments_carry_over_to_another_scene(planned):
     source, episode = planned
-    arm = Arm(source)
-    segments = [[cut(source, arm, episode, k) for k in range(3)]]
+    segments = [cut_stages(recorded(source, episode))]
     cells = [make_cell(shift) for shift in (-0.04, 0.03)]
-    experts = [Transformer(c, segments, np.random.default_rng(0), 1) for c in cells]
+    experts = [Transformer(c, segments, np.random.default_rng(0), NEAREST) for c in cells]
     results = attempt(cells, experts, [0, 1], rngs_for(0, 3, [0, 1]), noise=0.003)
     assert [r.reason for r in results] == ["", ""]
 
 
 def test_who_is_led_astray_still_gets_there(planned):
     source, episode = planned
-    segments = [[cut(source, Arm(source), episode, k) for k in range(3)]]
+    segments = [cut_stages(recorded(source, episode))]
     cells = [make_cell(shift) for shift in (-0.04, 0.03)]
     rngs = rngs_for(0, 3, [0, 1])
-    experts = [Transformer(c, segments, r, stray=1.0) for c, r in zip(cells, rngs, strict=True)]
+    experts = [
+        Transformer(c, segments, r, Carrying(stray=1.0)) for c, r in zip(cells, rngs, strict=True)
+    ]
     for result in attempt(cells, experts, [0, 1], rngs, noise=0.02):
         assert result.reason == ""
         led = ~result.episode.imitate
@@ -187,7 +190,7 @@ def test_who_is_led_astray_still_gets_there(planned):
 
 def test_what_was_intended_is_free_of_noise(planned):
     source, episode = planned
-    segments = [[cut(source, Arm(source), episode, k) for k in range(3)]]
+    segments = [cut_stages(recorded(source, episode))]
     expert = Transformer(source, segments, np.random.default_rng(0))
     (result,) = attempt([source], [expert], [0], rngs_for(0, 3, [0]), noise=0.01)
     _, start, stop = result.episode.subtasks[0]
@@ -200,7 +203,7 @@ def test_what_was_intended_is_free_of_noise(planned):
 
 def test_sources_that_fit_come_first(planned):
     source, episode = planned
-    good = [cut(source, Arm(source), episode, k) for k in range(3)]
+    good = cut_stages(recorded(source, episode))
     far = good[0].Ts_ref_eef.copy()
     far[:, 2, 3] += 2.0
     bad = [replace(good[0], Ts_ref_eef=far), *good[1:]]
@@ -209,13 +212,14 @@ def test_sources_that_fit_come_first(planned):
 
 def test_attempts_do_not_depend_on_their_neighbours(planned):
     source, episode = planned
-    arm = Arm(source)
-    segments = [[cut(source, arm, episode, k) for k in range(3)]]
+    segments = [cut_stages(recorded(source, episode))]
     cells = [make_cell(shift) for shift in (-0.04, 0.03)]
 
     def run(chosen):
         rngs = rngs_for(0, 3, chosen)
-        experts = [Transformer(cells[i], segments, r, 1) for i, r in zip(chosen, rngs, strict=True)]
+        experts = [
+            Transformer(cells[i], segments, r, NEAREST) for i, r in zip(chosen, rngs, strict=True)
+        ]
         return attempt([cells[i] for i in chosen], experts, chosen, rngs, 0.004, 0.02)
 
     alone, together = run([1])[0], run([0, 1])[1]
@@ -229,3 +233,59 @@ def test_what_is_out_of_reach_is_said():
     qpos[address] += 5.0
     with pytest.raises(Unreachable, match="no grasp within reach"):
         Planner(cell, np.random.default_rng(0)).plan(0, qpos)
+
+
+def test_the_gripper_acts_where_it_acted_when_the_arm_is_slowed():
+    x = np.concatenate([np.linspace(0, 0.15, 11), np.full(5, 0.15)])
+    skill = np.tile(np.eye(4), (len(x), 1, 1))
+    skill[:, 0, 3] = x
+    opening = (x < 0.09).astype(float)  # closes on the way, not where the hand stands
+    for slower in (1, 3):
+        path = np.tile(np.eye(4), (20 + 10 * slower + 6, 1, 1))
+        path[20:, 0, 3] = np.concatenate([np.linspace(0, 0.15, 10 * slower + 1), np.full(5, 0.15)])
+        path[:20, 2, 3] = np.linspace(0.3, 0.01, 20)
+        acts = int(np.argmin(aligned(path, skill, opening)))
+        assert path[acts, 0, 3] == pytest.approx(0.09, abs=0.0076)
+        assert len(path) - acts > 5
+
+
+@pytest.mark.parametrize("how", ["fitting", "random", "nearest_object", "nearest_hand"])
+def test_sources_are_chosen_as_asked(how):
+    at = np.eye(4)[None].repeat(4, 0)
+    at[:, 0, 3] = [0.3, 0.1, 0.0, 0.2]
+    begin = np.eye(4)[None].repeat(4, 0)
+    begin[:, 2, 3] = [0.4, 0.1, 0.3, 0.2]
+    sources = [[make_segment(T_ref, T[None])] * 2 for T_ref, T in zip(at, begin, strict=True)]
+    selection = Selection(how, nearest=2)
+    firsts = set()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        chosen = ordered(sources, 1, np.eye(4), np.eye(4), selection, rng)
+        assert sorted(map(id, chosen)) == sorted(map(id, sources))
+        firsts.add(next(i for i, source in enumerate(sources) if source is chosen[0]))
+    nearest = {"nearest_object": {2, 1}, "nearest_hand": {1, 3}}
+    assert firsts == {"fitting": {0}, "random": {0, 1, 2, 3}, **nearest}[how]
+    kept = replace(selection, per="episode")
+    assert ordered(sources, 1, np.eye(4), np.eye(4), kept, np.random.default_rng(0)) == sources
+
+
+def make_segment(T_ref: np.ndarray, Ts: np.ndarray) -> Segment:
+    return Segment(Ts, np.ones(len(Ts)), T_ref, np.ones(3), None, None, Ts[:0])
+
+
+def test_a_grasp_goes_on_as_the_source_did(planned):
+    source, episode = planned
+    segments = cut_stages(recorded(source, episode))
+    qpos = qpos_of(source.model, episode.sim_states[0])
+    plain, longer = (
+        Transformer(source, [segments], np.random.default_rng(0), Carrying(offset=(n, n))).plan(
+            0, qpos
+        )
+        for n in (0, 6)
+    )
+    n = len(plain.ctrl)
+    assert len(longer.ctrl) >= n + 6
+    assert np.array_equal(longer.ctrl[:n], plain.ctrl)
+    hand = Arm(source).eefs(longer.ctrl[:, :-1])
+    assert hand[-1, 2, 3] > hand[n - 1, 2, 3] + 0.05  # lifted
+    assert (longer.ctrl[n:, -1] == plain.ctrl[-1, -1]).all()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -15,9 +16,10 @@ from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
 from roboloop.demo.execute import attempt, rngs_for
-from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
-from roboloop.generate.segments import Segment, Transformer, cut, rank
+from roboloop.generate.segments import cut_stages, recorded
+from roboloop.generate.select import How, Selection, Source
+from roboloop.generate.transform import Carrying, Transformer, rank
 from roboloop.interval import percent
 from roboloop.render import stream_episode
 from roboloop.replay import check_origin
@@ -58,9 +60,23 @@ class Config(CommonFlags):
     how to get back; what leads astray is marked, and not learnt."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
-    nearest: int = 0
-    """Choose among so many source segments, the nearest; 0 takes those of the one source that fits
-    most scenes, so that demonstrations look alike, which is quickest to learn."""
+    select: How = "fitting"
+    """Which source serves a stage: the one that fits most scenes, so that demonstrations look
+    alike, which is quickest to learn; any; one whose object stood most like the one now; one that
+    begins near the hand."""
+    nearest: int = 3
+    """Of how many nearest sources one is drawn."""
+    per: Literal["subtask", "episode"] = "subtask"
+    """Whether every stage chooses its source, or the first one for all."""
+    offset: tuple[int, int] = (0, 0)
+    """Fewest and most control steps that a grasp's segment goes on after its end; drawn anew for
+    each attempt."""
+
+    @property
+    def carrying(self) -> Carrying:
+        """How sources are chosen and varied."""
+        selection = Selection(self.select, self.nearest, self.per)
+        return Carrying(selection, self.stray, self.offset)
 
 
 def run(config: Config) -> None:
@@ -109,7 +125,7 @@ def _generate(config: Config, order: list[int], indices: range) -> list[str]:
     sources = _sources(config.demo, config.scene, config.task)
     sources = [sources[i] for i in order]
     experts = [
-        Transformer(cell, sources, rng, config.nearest, config.stray)
+        Transformer(cell, sources, rng, config.carrying)
         for cell, rng in zip(cells, rngs, strict=True)
     ]
     results = attempt(cells, experts, indices, rngs, config.noise, config.start_spread)
@@ -122,13 +138,11 @@ def _generate(config: Config, order: list[int], indices: range) -> list[str]:
 
 
 @cache
-def _sources(demo: Path, scene: Path, task_path: Path) -> list[list[Segment]]:
+def _sources(demo: Path, scene: Path, task_path: Path) -> list[Source]:
     """The stages' segments of every source episode."""
     task = read_task(task_path)
     episodes = list(iter_episodes(demo, images=False))
     cells = load_cells([scene / episode.scene for episode in episodes], task)
-    arms = [Arm(cell) for cell in cells]
     return [
-        [cut(cell, arm, episode, k) for k in range(len(task.stages))]
-        for cell, arm, episode in zip(cells, arms, episodes, strict=True)
+        cut_stages(recorded(cell, episode)) for cell, episode in zip(cells, episodes, strict=True)
     ]
