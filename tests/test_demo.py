@@ -172,6 +172,16 @@ def test_segments_carry_over_to_another_scene(planned):
     assert [r.reason for r in results] == ["", ""]
 
 
+def test_segments_carry_over_to_another_robot(planned):
+    source, episode = planned
+    segments = [cut_stages(recorded(source, episode))]
+    task = make_task(source.graph, "put the bowl on the plate", STATIONS["ur5e"])
+    cell = build_cell(source.graph, task)
+    expert = Transformer(cell, segments, np.random.default_rng(0))
+    (result,) = attempt([cell], [expert], [0], rngs_for(0, 3, [0]))
+    assert result.reason == ""
+
+
 def test_who_is_led_astray_still_gets_there(planned):
     source, episode = planned
     segments = [cut_stages(recorded(source, episode))]

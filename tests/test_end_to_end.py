@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import mujoco
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from data_episodes import finish as finish_episodes
@@ -122,6 +123,15 @@ def test_generation_refuses_sources_of_another_robot(whole, tmp_path, capsys):
     shutil.rmtree(tmp_path / "demo/sim")
     assert main([*words, "--out", str(tmp_path / "out2")]) == 2
     assert "the dataset has no simulator states or poses" in capsys.readouterr().err
+
+
+def test_an_attempt_alone_is_the_one_of_the_run(whole, tmp_path):
+    rows = pq.read_table(whole / "generate" / "attempts.parquet").to_pylist()
+    words = ["generate", *map(str, (whole / "demo", whole / "scene", whole / "task"))]
+    assert main([*words, "--only", str(rows[3]["attempt"]), "--out", str(tmp_path / "out")]) == 0
+    (alone,) = iter_episodes(tmp_path / "out", images=False)
+    together = list(iter_episodes(whole / "generate", images=False))[rows[3]["episode"]]
+    assert np.array_equal(alone.sim_states, together.sim_states)
 
 
 def test_a_killed_and_resumed_run_writes_the_same_bytes(whole, tmp_path):

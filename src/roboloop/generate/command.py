@@ -1,32 +1,35 @@
 """`roboloop generate`: multiply seed episodes over the cousins of a scene."""
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from tyro.conf import Positional
 
 from roboloop import console
-from roboloop.cell import calibrated_views, load_cells
-from roboloop.data.part import open_part
-from roboloop.data.reader import iter_episodes
+from roboloop.cell import Cell, calibrated_views, load_cells
 from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
-from roboloop.demo.execute import attempt, rngs_for
+from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.errors import RoboloopError
-from roboloop.generate.segments import cut_stages, recorded
-from roboloop.generate.select import How, Selection, Source
+from roboloop.generate.attempts import write_attempts
+from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
+from roboloop.generate.diversity import diversity, hand_paths
+from roboloop.generate.select import How, Selection
+from roboloop.generate.sources import read_sources
 from roboloop.generate.transform import Carrying, Transformer, rank
 from roboloop.interval import percent
+from roboloop.record import to_plain
 from roboloop.render import stream_episode
-from roboloop.replay import check_origin
 from roboloop.run import CommonFlags, Run
-from roboloop.scene.collection import TWIN, list_cousins
+from roboloop.scene.collection import TWIN, list_cousins, open_scene
 from roboloop.scene.folder import read_scene
-from roboloop.task.spec import read_task
+from roboloop.task.spec import Task, read_task
 
 STAGE = 3
 """Number of this stage in the seeds of everything random."""
@@ -37,6 +40,8 @@ N_TRIALS = 6
 """Scenes in which the sources are compared."""
 MIN_KEPT = 0.1
 """Below this share of successes the run stops: something is wrong."""
+SURPLUS = 1.5
+"""Successes for each that is kept, to choose from."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ class Config(CommonFlags):
     offset: tuple[int, int] = (0, 0)
     """Fewest and most control steps that a grasp's segment goes on after its end; drawn anew for
     each attempt."""
+    balance: bool = False
+    """Make half as many successes again as are kept, and keep those whose starts are spread like
+    the starts of all attempts: success filtering alone favours easy ones."""
+    only: int | None = None
+    """Make this attempt alone, as it is in a run of many, and keep it whatever comes of it."""
 
     @property
     def carrying(self) -> Carrying:
@@ -86,63 +96,105 @@ def run(config: Config) -> None:
     if len(task.arms) > 1:
         hint = "`roboloop demo` plans each anew"
         raise RoboloopError("demonstrations of two arms cannot be multiplied yet", hint)
-    n = config.n or N_EPISODES[config.scale]
+    n = 1 if config.only is not None else config.n or N_EPISODES[config.scale]
     with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            check_origin(open_part(config.demo), task)
-            limit = int(n / MIN_KEPT)
             cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
-            order = rank(cells, _sources(config.demo, config.scene, config.task))
-            work = partial(_generate, config, order)
-            reasons = run_chunks(
-                "generate", out, limit, CHUNK, work, config.workers, good=succeeded, enough=n
-            )
-            kept = [index for index, reason in enumerate(reasons) if not reason][:n]
-            failures = count_failures(reasons)
-            if len(kept) < n:
-                why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
-                raise RoboloopError(f"only {len(kept)} of {limit} attempts succeeded", why, out)
-            twin = read_scene(config.scene / TWIN)
-            write_views(out, calibrated_views(twin, task))
-            info = finish_dataset(out, *task.dimension_names(), indices=kept)
-            tried, good = len(reasons), sum(map(succeeded, reasons))
-            record.finish(kept=good, tried=tried, failures=failures, frames=info.n_frames)
-            console.summary(
-                wrote=f"{out}   {len(kept)} episodes, {info.n_frames:,} frames",
-                kept=f"{percent(good, tried)} of {tried} attempts",
-                failed=" · ".join(f"{reason} {k}" for reason, k in failures.items()) or "none",
-                next=f"roboloop train {out}",
-            )
+            order = rank(cells, read_sources(config.demo, config.scene, config.task))
+            if config.only is not None:
+                _run_only(config, order, config.only, record)
+            else:
+                _run_all(config, task, order, n, record)
     console.emit(out)
+
+
+def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) -> None:
+    """Make attempts until enough succeed, choose which to keep, write dataset and figures."""
+    out, limit = need_out(config.out), int(n / MIN_KEPT)
+    work = partial(_generate, config, order)
+    enough = ceil(n * SURPLUS) if config.balance else n
+    reasons = run_chunks(
+        "generate", out, limit, CHUNK, work, config.workers, good=succeeded, enough=enough
+    )
+    failures = count_failures(reasons)
+    good = np.array([succeeded(reason) for reason in reasons])
+    if good.sum() < n:
+        why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
+        raise RoboloopError(f"only {good.sum()} of {limit} attempts succeeded", why, out)
+    twin = read_scene(config.scene / TWIN)
+    names = start_names(task, twin)
+    scenes = _scenes(config, range(len(reasons)))
+    starts = np.stack([start_of(task, open_scene(scene, twin)) for scene in scenes])
+    kept = thinned(binned(starts), good, n) if config.balance else np.flatnonzero(good)[:n].tolist()
+    write_attempts(out, config.seed, scenes, reasons, kept, dict(zip(names, starts.T, strict=True)))
+    write_views(out, calibrated_views(twin, task))
+    info = finish_dataset(out, *task.dimension_names(), indices=kept)
+    chosen = np.isin(np.arange(len(good)), kept)
+    spread = coverage(names, starts, chosen)
+    unlike = diversity(hand_paths(out), hand_paths(config.demo))
+    record.finish(
+        kept=int(good.sum()),
+        tried=len(reasons),
+        failures=failures,
+        frames=info.n_frames,
+        starts_covered=round(spread.covered, 4),
+        start_bias=round(spread.bias, 4),
+        weak_starts=", ".join(spread.weak),
+        **{name: round(value, 4) for name, value in to_plain(unlike).items()},
+    )
+    console.summary(
+        wrote=f"{out}   {len(kept)} episodes, {info.n_frames:,} frames",
+        kept=f"{percent(int(good.sum()), len(reasons))} of {len(reasons)} attempts",
+        failed=" · ".join(f"{reason} {k}" for reason, k in failures.items()) or "none",
+        starts=f"{100 * spread.covered:.0f} % of those tried are covered, bias {spread.bias:.2f}",
+        weak=" · ".join(spread.weak) or "none",
+        paths=f"{100 * unlike.to_nearest:.1f} cm from the nearest other one, "
+        f"{100 * unlike.to_source:.1f} cm from a source, {unlike.entropy_bits:.1f} bits",
+        next=f"roboloop train {out}",
+    )
+
+
+def _run_only(config: Config, order: list[int], index: int, record: Run) -> None:
+    """Make one attempt of a run, as it is in the run, and keep it whatever came of it."""
+    out, task = need_out(config.out), read_task(config.task)
+    ((cell, result),) = _attempts(config, order, range(index, index + 1))
+    why = result.reason or "success"
+    if result.episode is None:
+        raise RoboloopError(f"attempt {index} has no step: {why}", None, out)
+    frames = stream_episode(cell.model, result.episode.sim_states[:-1], config.px)
+    write_shard(out, 0, result.episode, frames)
+    write_views(out, calibrated_views(read_scene(config.scene / TWIN), task))
+    info = finish_dataset(out, *task.dimension_names())
+    record.finish(attempt=index, outcome=why, frames=info.n_frames)
+    console.summary(attempt=f"{index} in {cell.name}: {why}", wrote=f"{out}   1 episode")
+
+
+def _scenes(config: Config, indices: range) -> list[Path]:
+    """The scenes of attempts."""
+    cousins = list_cousins(config.scene)
+    return [cousins[i % len(cousins)] for i in indices]
+
+
+def _attempts(config: Config, order: list[int], indices: range) -> list[tuple[Cell, Attempt]]:
+    """Make attempts together, each in its cell; it depends on nothing but its index."""
+    task = read_task(config.task)
+    cells = load_cells(_scenes(config, indices), task)
+    rngs = rngs_for(config.seed, STAGE, indices)
+    sources = read_sources(config.demo, config.scene, config.task)
+    experts = [
+        Transformer(cell, [sources[i] for i in order], rng, config.carrying)
+        for cell, rng in zip(cells, rngs, strict=True)
+    ]
+    results = attempt(cells, experts, indices, rngs, config.noise, config.start_spread)
+    return list(zip(cells, results, strict=True))
 
 
 def _generate(config: Config, order: list[int], indices: range) -> list[str]:
     """Make a chunk of attempts, render and write what succeeds, give the reasons of the rest."""
-    cousins = list_cousins(config.scene)
-    task = read_task(config.task)
-    cells = load_cells([cousins[i % len(cousins)] for i in indices], task)
-    rngs = rngs_for(config.seed, STAGE, indices)
-    sources = _sources(config.demo, config.scene, config.task)
-    sources = [sources[i] for i in order]
-    experts = [
-        Transformer(cell, sources, rng, config.carrying)
-        for cell, rng in zip(cells, rngs, strict=True)
-    ]
-    results = attempt(cells, experts, indices, rngs, config.noise, config.start_spread)
-    out = need_out(config.out)
-    for index, cell, result in zip(indices, cells, results, strict=True):
+    reasons, out = [], need_out(config.out)
+    for index, (cell, result) in zip(indices, _attempts(config, order, indices), strict=True):
+        reasons.append(result.reason)
         if result.episode is not None and not result.reason:
             frames = stream_episode(cell.model, result.episode.sim_states[:-1], config.px)
             write_shard(out, index, result.episode, frames)
-    return [result.reason for result in results]
-
-
-@cache
-def _sources(demo: Path, scene: Path, task_path: Path) -> list[Source]:
-    """The stages' segments of every source episode."""
-    task = read_task(task_path)
-    episodes = list(iter_episodes(demo, images=False))
-    cells = load_cells([scene / episode.scene for episode in episodes], task)
-    return [
-        cut_stages(recorded(cell, episode)) for cell, episode in zip(cells, episodes, strict=True)
-    ]
+    return reasons

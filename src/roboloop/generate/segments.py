@@ -47,6 +47,14 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A free object in the hand."""
+
+    p_eef_bottom: Float[np.ndarray, "3"]
+    R_eef_body: Float[np.ndarray, "3 3"]
+
+
+@dataclass(frozen=True)
 class Segment:
     """The skill of one stage of one source episode."""
 
@@ -58,8 +66,8 @@ class Segment:
     """The reference frame when the stage began."""
     size: Float[np.ndarray, "3"]
     """Extents of the reference object, m."""
-    p_eef_bottom: Float[np.ndarray, "3"] | None
-    """Bottom of a carried object in the hand when the stage began."""
+    held: Held | None
+    """What was carried, in the hand, when the stage began."""
     joint: Float[np.ndarray, "S"] | None
     """Values of the joint that the stage moves."""
     after: Float[np.ndarray, "L 4 4"]
@@ -121,7 +129,7 @@ def _cut(recording: Recording, index: int, firsts: list[int]) -> Segment:
         recording.opening[first:stop],
         T_world_ref,
         np.array(cell.graph.object(cell.task.roles[role]).size),
-        p_eef_bottom(arm, held, recording.Ts_world_eef[start]),
+        held_in_hand(arm, held, recording.Ts_world_eef[start]),
         None if address is None else recording.qpos[first + 1 : stop + 1, address],
         Ts_ref_eef[stop - first :],
     )
@@ -129,14 +137,13 @@ def _cut(recording: Recording, index: int, firsts: list[int]) -> Segment:
 
 def half_turned(source: list[Segment]) -> list[Segment]:
     """The same demonstration with the hand's two fingers exchanged."""
+    R = HALF_TURN[:3, :3]
     return [
         replace(
             segment,
             Ts_ref_eef=segment.Ts_ref_eef @ HALF_TURN,
             after=segment.after @ HALF_TURN,
-            p_eef_bottom=None
-            if segment.p_eef_bottom is None
-            else HALF_TURN[:3, :3] @ segment.p_eef_bottom,
+            held=segment.held and Held(R @ segment.held.p_eef_bottom, R @ segment.held.R_eef_body),
         )
         for segment in source
     ]
@@ -153,21 +160,26 @@ def reference_frame(arm: Arm, reference: str) -> Float[np.ndarray, "4 4"]:
     role, _, keypoint = reference.partition(".")
     if keypoint:
         T[:3, 3] = arm.data.site_xpos[cell.model.site(cell.site_name(reference)).id]
-    if FAMILIES[cell.graph.object(cell.task.roles[role]).category].round:
+    if is_round(cell, role):
         ahead = T[:2, 3] - cell.mount.T_world_base[:2, 3]
         T[:3, :3] = pose.yaw_to_matrix(np.arctan2(ahead[1], ahead[0]))
     return T
 
 
-def p_eef_bottom(
-    arm: Arm, held: str | None, T_world_eef: Float[np.ndarray, "4 4"]
-) -> Float[np.ndarray, "3"] | None:
-    """Bottom of the free object that is held, in the hand; None if there is none."""
+def held_in_hand(arm: Arm, held: str | None, T_world_eef: Float[np.ndarray, "4 4"]) -> Held | None:
+    """How a free object is held in the state that `arm` holds; None if there is none."""
     if held is None or not arm.cell.is_free(held):
         return None
     role = held.partition(".")[0]
     site = arm.cell.model.site(arm.cell.site_name(f"{role}.bottom")).id
-    return pose.transform(pose.inverse(T_world_eef), arm.data.site_xpos[site])
+    T_eef_body = pose.inverse(T_world_eef) @ arm.body_pose(arm.cell.frame_body(held))
+    bottom = pose.transform(pose.inverse(T_world_eef), arm.data.site_xpos[site])
+    return Held(bottom, T_eef_body[:3, :3])
+
+
+def is_round(cell: Cell, role: str) -> bool:
+    """Whether what plays a role looks the same from every side."""
+    return FAMILIES[cell.graph.object(cell.task.roles[role.partition(".")[0]]).category].round
 
 
 def joint_address(cell: Cell, handle: str | None) -> int | None:

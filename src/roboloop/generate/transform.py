@@ -14,10 +14,12 @@ from roboloop.demo.ways.arm import CARRY_LIFT, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.generate.segments import (
+    Held,
     Segment,
     half_turned,
+    held_in_hand,
+    is_round,
     joint_address,
-    p_eef_bottom,
     reference_frame,
 )
 from roboloop.generate.select import Selection, Source, apart, ordered
@@ -150,10 +152,13 @@ class Transformer:
             Ts = T_world_ref @ segment.Ts_ref_eef
             path, astray = self._transit(closed, Ts, touched=cell.frame_body(stage.push))
             return path, Ts, astray
-        if segment.p_eef_bottom is not None:
+        if segment.held is not None:
             arm.update(qpos)
             hand = arm.eef(qpos[cell.arm_qpos])
-            Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment, p_eef_bottom(arm, held, hand))
+            now = held_in_hand(arm, held, hand)
+            assert now is not None
+            keep = cell.robot.turns_freely and not is_round(cell, str(held))
+            Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment.held, now, keep)
             body = cell.frame_body(str(held))
             if np.linalg.norm(Ts[0, :3, 3] - hand[:3, 3]) < IN_PLACE:  # where it was lined up
                 return arm.travel(qpos, hand[None], Ts, held=body, search=False), Ts, NOWHERE
@@ -255,10 +260,19 @@ def _fits(cell: Cell, source: Source) -> bool:
 
 
 def _placed(
-    Ts_world_eef: np.ndarray, segment: Segment, p_eef_bottom: np.ndarray | None
-) -> np.ndarray:
-    """Shift the hand so that what it holds now ends where the source's object did."""
-    assert segment.p_eef_bottom is not None and p_eef_bottom is not None
+    Ts_world_eef: np.ndarray, held: Held, now: Held, keep_turned: bool
+) -> Float[np.ndarray, "S 4 4"]:
+    """Move the hand so that what it holds now goes where the source's object went.
+
+    Args:
+        Ts_world_eef: The source's hand.
+        held: What it held, in the hand.
+        now: What the hand holds now.
+        keep_turned: Whether it is also turned as the source's object was.
+    """
     Ts = Ts_world_eef.copy()
-    Ts[:, :3, 3] += Ts[:, :3, :3] @ (segment.p_eef_bottom - p_eef_bottom)
+    if keep_turned:
+        Ts[:, :3, :3] = Ts_world_eef[:, :3, :3] @ held.R_eef_body @ now.R_eef_body.T
+    p = Ts_world_eef[:, :3, :3] @ held.p_eef_bottom - Ts[:, :3, :3] @ now.p_eef_bottom
+    Ts[:, :3, 3] += p
     return Ts

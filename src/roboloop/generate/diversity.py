@@ -1,0 +1,58 @@
+"""How unlike each other generated episodes are, and how unlike their sources."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from roboloop.data.part import open_part
+
+N_POINTS = 20
+"""Of a path of the hand, evenly in time."""
+MAX_EPISODES = 1000
+"""Of more, so many are compared."""
+CELL = 0.05
+"""Edge of the cells of which the hand's places are counted, m."""
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Of the hand's paths."""
+
+    to_nearest: float
+    """Mean distance from an episode to the most like other one: mean over the path, m."""
+    to_source: float
+    """Mean distance from an episode to the most like source, m."""
+    entropy_bits: float
+    """Of where the hand is, in cells of `CELL`."""
+
+
+def diversity(
+    episodes: Float[np.ndarray, "N P 3"], sources: Float[np.ndarray, "M P 3"]
+) -> Diversity:
+    """Measure paths of the hand against each other and against their sources."""
+    among, beside = _distances(episodes, episodes), _distances(episodes, sources)
+    np.fill_diagonal(among, np.inf)
+    cells = np.floor(episodes.reshape(-1, 3) / CELL).astype(int)
+    share = np.unique(cells, axis=0, return_counts=True)[1] / len(cells)
+    nearest = float(among.min(1).mean()) if len(episodes) > 1 else 0.0
+    return Diversity(nearest, float(beside.min(1).mean()), float(-(share * np.log2(share)).sum()))
+
+
+def hand_paths(folder: Path) -> Float[np.ndarray, "N P 3"]:
+    """Read where the first hand was to be in a dataset's episodes, in the base frame."""
+    part = open_part(folder)
+    positions = part.columns["action.eef"][:, :3].astype(float)
+    picked = np.linspace(0, len(part.lengths) - 1, min(len(part.lengths), MAX_EPISODES)).astype(int)
+    rows = [
+        np.linspace(part.starts[i], part.starts[i] + part.lengths[i] - 1, N_POINTS).round()
+        for i in picked
+    ]
+    return positions[np.stack(rows).astype(int)]
+
+
+def _distances(
+    a: Float[np.ndarray, "N P 3"], b: Float[np.ndarray, "M P 3"]
+) -> Float[np.ndarray, "N M"]:
+    return np.stack([np.linalg.norm(path - b, axis=-1).mean(-1) for path in a])

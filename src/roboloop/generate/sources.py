@@ -1,0 +1,76 @@
+"""Source demonstrations: read, checked against the task, cut into segments."""
+
+from functools import cache
+from pathlib import Path
+
+from roboloop.cell import load_cells
+from roboloop.data.origin import Origin, find_origin
+from roboloop.data.part import open_part
+from roboloop.data.reader import iter_episodes
+from roboloop.errors import RoboloopError
+from roboloop.generate.segments import cut_stages, recorded
+from roboloop.generate.select import Source
+from roboloop.replay import check_origin
+from roboloop.task.spec import Stage, Task, read_task
+
+
+def origin_of(demo: Path, scene: Path, task_path: Path) -> Origin:
+    """Find the scenes and the task of the sources: those given, or of another robot its own.
+
+    Raises:
+        RoboloopError: The sources cannot be carried to the task, or their origin is not known.
+    """
+    part, task = open_part(demo), read_task(task_path)
+    if part.info.robot == task.robot or not part.has_sim:
+        check_origin(part, task)
+        return Origin(scene, task_path)
+    try:
+        origin = find_origin(demo)
+    except RoboloopError:
+        check_origin(part, task)  # of its own robot's task nothing is known: the two do not fit
+        raise
+    theirs = read_task(origin.task)
+    check_origin(part, theirs)
+    wrong = differences(theirs, task)
+    if wrong:
+        problem = f"the sources do another task than this one: {'; '.join(wrong)}"
+        raise RoboloopError(problem, "make both with the same sentence", demo)
+    return origin
+
+
+def differences(theirs: Task, ours: Task) -> list[str]:
+    """Say in what two tasks differ that matters to segments; robots and places do not."""
+    wrong = []
+    if theirs.roles.keys() != ours.roles.keys():
+        wrong.append(f"roles {', '.join(theirs.roles)}, wanted {', '.join(ours.roles)}")
+    if list(map(_outline, theirs.stages)) != list(map(_outline, ours.stages)):
+        names = [", ".join(stage.name for stage in task.stages) for task in (theirs, ours)]
+        wrong.append(f"stages {names[0]}, wanted {names[1]}")
+    if len(theirs.arms) != len(ours.arms):
+        wrong.append(f"{len(theirs.arms)} arms, wanted {len(ours.arms)}")
+    return wrong
+
+
+def _outline(stage: Stage) -> tuple[str | None, ...]:
+    return stage.name, stage.reference, stage.grasp, stage.release, stage.push, stage.arm
+
+
+@cache
+def read_sources(demo: Path, scene: Path, task_path: Path) -> list[Source]:
+    """Read the stages' segments of every source episode.
+
+    Args:
+        demo: The dataset.
+        scene: Where the sources were made, unless by another robot.
+        task_path: The task that they are for.
+
+    Raises:
+        RoboloopError: See `origin_of`.
+    """
+    origin = origin_of(demo, scene, task_path)
+    task = read_task(origin.task)
+    episodes = list(iter_episodes(demo, images=False))
+    cells = load_cells([origin.scene / episode.scene for episode in episodes], task)
+    return [
+        cut_stages(recorded(cell, episode)) for cell, episode in zip(cells, episodes, strict=True)
+    ]
