@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
+from data_episodes import make_episode
+from roboloop.cli import main
+from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import write_attempts
 from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
 from roboloop.generate.diversity import diversity
-from roboloop.generate.sources import differences
+from roboloop.generate.sources import check_stages, differences
 from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 from scenes import bowl_and_plate
@@ -91,3 +95,19 @@ def test_sources_of_another_robot_do_the_same_task():
     assert differences(panda, ur5e) == []
     other = replace(panda, stages=panda.stages[:2])
     assert differences(panda, other) == ["stages grasp, place, retreat, wanted grasp, place"]
+
+
+@pytest.mark.parametrize("stages", [(), (("grasp", 0, 20), ("place", 20, 40))])
+def test_a_source_without_all_stages_is_refused(stages, tmp_path):
+    task = make_task(bowl_and_plate(), "put the bowl on the plate", STATIONS["panda"])
+    episode = replace(make_episode(0, n_steps=40, images=None), subtasks=stages)
+    said = ", ".join(name for name, _, _ in stages) or "none"
+    with pytest.raises(RoboloopError, match=f"has the stages {said}, wanted grasp, place, retreat"):
+        check_stages([episode], task, tmp_path)
+
+
+@pytest.mark.parametrize("flags", [["--offset", "9", "4"], ["--nearest", "0"], ["--only", "-1"]])
+def test_flags_out_of_range_are_said(flags, tmp_path, capsys):
+    words = ["generate", *[str(tmp_path)] * 3, *flags, "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert flags[0] in capsys.readouterr().err

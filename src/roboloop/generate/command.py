@@ -20,6 +20,7 @@ from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import write_attempts
 from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
 from roboloop.generate.diversity import diversity, hand_paths
+from roboloop.generate.segments import MAX_OFFSET
 from roboloop.generate.select import How, Selection
 from roboloop.generate.sources import read_sources
 from roboloop.generate.transform import Carrying, Transformer, rank
@@ -92,6 +93,13 @@ class Config(CommonFlags):
 def run(config: Config) -> None:
     """Write the dataset and the figures."""
     out = need_out(config.out)
+    low, high = config.offset
+    if not 0 <= low <= high <= MAX_OFFSET:
+        raise RoboloopError(
+            f"--offset {low} {high}, wanted two numbers of 0 to {MAX_OFFSET}, the smaller one first"
+        )
+    if config.nearest < 1 or (config.only or 0) < 0:
+        raise RoboloopError("--nearest has to be 1 or more, --only 0 or more")
     task = read_task(config.task)
     if len(task.arms) > 1:
         hint = "`roboloop demo` plans each anew"

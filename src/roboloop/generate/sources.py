@@ -1,9 +1,11 @@
 """Source demonstrations: read, checked against the task, cut into segments."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from roboloop.cell import load_cells
+from roboloop.data.episode import Episode
 from roboloop.data.origin import Origin, find_origin
 from roboloop.data.part import open_part
 from roboloop.data.reader import iter_episodes
@@ -51,6 +53,17 @@ def differences(theirs: Task, ours: Task) -> list[str]:
     return wrong
 
 
+def check_stages(episodes: Sequence[Episode], task: Task, demo: Path) -> None:
+    """Raise unless every demonstration has the stages of its task, in order and to the end."""
+    wanted = [task.step_name(index) for index in range(len(task.steps()))]
+    for k, episode in enumerate(episodes):
+        found = [name for name, start, stop in episode.subtasks if stop > start]
+        if found != wanted:
+            said = ", ".join(found) or "none"
+            problem = f"demonstration {k} has the stages {said}, wanted {', '.join(wanted)}"
+            raise RoboloopError(problem, "was it cut off, or recorded without stages?", demo)
+
+
 def _outline(stage: Stage) -> tuple[str | None, ...]:
     return stage.name, stage.reference, stage.grasp, stage.release, stage.push, stage.arm
 
@@ -70,6 +83,7 @@ def read_sources(demo: Path, scene: Path, task_path: Path) -> list[Source]:
     origin = origin_of(demo, scene, task_path)
     task = read_task(origin.task)
     episodes = list(iter_episodes(demo, images=False))
+    check_stages(episodes, task, demo)
     cells = load_cells([origin.scene / episode.scene for episode in episodes], task)
     return [
         cut_stages(recorded(cell, episode)) for cell, episode in zip(cells, episodes, strict=True)
