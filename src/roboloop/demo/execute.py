@@ -20,7 +20,7 @@ SETTLE_STEPS = 10
 """Control steps that the arm stands still before success is judged."""
 NOISE_MEMORY = 0.9
 """Share of the action noise that stays from one control step to the next."""
-NOISE_RISE_STEPS, NOISE_FALL_STEPS, NOISE_IN_CONTACT = 8, 12, 0.2
+NOISE_RISE_STEPS, NOISE_FALL_STEPS, NOISE_IN_CONTACT = 8, 12, 0.1
 """The noise grows over a stage's first control steps and shrinks over the last before the gripper
 acts, from and to this share of itself."""
 

@@ -58,7 +58,7 @@ class Config(CommonFlags):
     n: int | None = None
     """Episodes to keep; by scale 6, 150 or 2000."""
     px: int = 64
-    """Height and width of the images."""
+    """Height and width of the images; 0 makes none, for policies that see states."""
     noise: float = 0.03
     """Standard deviation of the noise on the arm's targets in free motion, rad."""
     stray: float = 0.5
@@ -203,6 +203,7 @@ def _generate(config: Config, order: list[int], indices: range) -> list[str]:
     for index, (cell, result) in zip(indices, _attempts(config, order, indices), strict=True):
         reasons.append(result.reason)
         if result.episode is not None and not result.reason:
-            frames = stream_episode(cell.model, result.episode.sim_states[:-1], config.px)
+            states = result.episode.sim_states[:-1]
+            frames = stream_episode(cell.model, states, config.px) if config.px else None
             write_shard(out, index, result.episode, frames)
     return reasons
