@@ -5,7 +5,7 @@ TASK ?= put the bowl on the plate
 # Wheels without CUDA, a tenth of the size; used where this host answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: install demo test check bench bench-planner
+.PHONY: install demo test check bench bench-planner bench-generate
 .DELETE_ON_ERROR:
 
 install: .venv/robots .venv/compiled  ## a virtual environment with everything, in .venv
@@ -48,3 +48,7 @@ bench: install  ## speed, as ratios measured in one run
 
 bench-planner: install  ## ten keypoint problems beside the published planner; the closed loop
 	$(BIN)/python -m benchmarks.planner
+
+bench-generate: install  ## cost and success rates of generation beside the published generator
+	$(BIN)/python -m benchmarks.generate
+	$(BIN)/python -m benchmarks.generation_rates

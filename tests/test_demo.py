@@ -160,7 +160,8 @@ def test_a_segment_carried_to_its_own_scene_repeats_the_skill(planned):
     expert = Transformer(cell, [source], np.random.default_rng(0), NEAREST)
     motion = expert.plan(0, qpos_of(cell.model, episode.sim_states[0]))
     _, _, stop = episode.subtasks[0]
-    assert np.allclose(motion.ctrl[-1], episode.action[stop - 1], atol=2e-3)
+    ends = expert.arm.eefs(np.stack([motion.ctrl[-1], episode.action[stop - 1]])[:, :-1])
+    assert np.allclose(ends[0], ends[1], atol=1e-3)  # the elbow may be elsewhere
 
 
 def test_segments_carry_over_to_another_scene(planned):

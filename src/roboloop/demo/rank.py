@@ -17,6 +17,8 @@ PINCH_DEPTH = 0.0025
 """Of the fingers' tips below the middle of a cloth, m."""
 PINCH_INWARDS = 0.006
 """How far inwards from its corner a cloth is pinched, along the diagonal, m."""
+PAD = 0.02
+"""Width of a finger's pad, about, m."""
 LIKE_M, LIKE_RAD = 0.015, 0.35
 """Grasps closer than both to one that failed are the same."""
 
@@ -106,7 +108,7 @@ def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None
     """On a door or drawer: the middle of its handle, straight from the front.
 
     Elsewhere: near the keypoint if there is one, the hand pointing down and turned as at home, its
-    pads full on the object, on the robot's left.
+    pads full on the object, not at its edge, on the robot's left.
     """
     cell = arm.cell
     role = what.partition(".")[0]
@@ -119,7 +121,10 @@ def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None
     aside = Ts_world_eef[:, :3, 3] @ cell.mount.T_world_base[:3, 1] / max(obj.size[:2])
     turn = _turns(arm.eef(cell.mount.home), Ts_world_eef)
     tilt = 1 + Ts_world_eef[:, 2, 2]
-    return 20 * off + tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
+    from_middle = Ts_world_eef[:, :3, 3] - arm.body_pose(cell.frame_body(what))[:3, 3]
+    at_edge = np.abs(np.einsum("ki,ki->k", from_middle, Ts_world_eef[:, :3, 0]))
+    cost = 20 * off + tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
+    return cost + 20 * np.minimum(at_edge, PAD)
 
 
 def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -69,7 +69,8 @@ def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     if "hole" in roles["object"].keypoints and "pin" in target.keypoints:
         return Plan(*fitting.put_over(roles))
     keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
-    return _put(keypoint, 0.3 * min(target.size[:2]))
+    share = 0.45 if keypoint == "top" else 0.3  # its middle over a flat top, or well within a rim
+    return _put(keypoint, share * min(target.size[:2]))
 
 
 def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:

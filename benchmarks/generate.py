@@ -1,0 +1,113 @@
+"""What a kept demonstration costs, beside the published generator, on Stack D0.
+
+    python -m benchmarks.generate [-n 200] [--json]
+
+Ten planned demonstrations, then `roboloop generate` at its defaults until n are kept. What MimicGen
+(Mandlekar et al. 2023) costs was measured on this kind of machine, on one core, from ten scripted
+demonstrations of the same task. How many attempts are kept of other tasks: `python -m
+benchmarks.generation_rates`. Exits with 1 where a goal is missed.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from time import perf_counter
+
+from roboloop.cell import load_cells
+from roboloop.data.reader import iter_episodes
+from roboloop.demo import command as demo
+from roboloop.generate import command as generate
+from roboloop.run import read_json
+from roboloop.scene import command as scene
+from roboloop.scene.presets import BENCHMARK
+from roboloop.sim import Simulation
+from roboloop.task import command as task
+from roboloop.task.spec import read_task
+
+PUBLISHED_S, PUBLISHED_IMAGES_S = 3.4, 53.9
+"""CPU seconds a kept demonstration of Stack D0: without cameras, and with two of 84 px."""
+FASTER, FASTER_IMAGES, PHYSICS, TWO_WORKERS = 15.0, 50.0, 0.7, 1.8
+TASK, N_SOURCES, PX = "stack_d0", 10, 84
+
+
+def cpu_seconds() -> float:
+    """What this process and those it has waited for have used."""
+    used = [getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+class Setup:
+    """Scene, task and planned demonstrations, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.scene, self.task, self.demo = (folder / part for part in ("scene", "task", "demo"))
+        self.out = folder
+        sentence = BENCHMARK[TASK].sentence
+        scene.run(scene.Config(Path(f"preset:{TASK}"), out=self.scene, quiet=True))
+        task.run(task.Config(self.scene / "twin", sentence, out=self.task, quiet=True))
+        demo.run(demo.Config(self.scene, self.task, n=N_SOURCES, out=self.demo, quiet=True))
+
+    def generate(self, n: int, px: int, workers: int) -> dict:
+        """Generate a dataset; figures of the run, CPU and wall seconds among them."""
+        out = self.out / f"data_{n}_{px}_{workers}"
+        config = generate.Config(
+            self.demo, self.scene, self.task, n=n, px=px, workers=workers, out=out, quiet=True
+        )
+        cpu, wall = cpu_seconds(), perf_counter()
+        generate.run(config)
+        spent = {"cpu_s": cpu_seconds() - cpu, "wall_s": perf_counter() - wall}
+        return {**read_json(out / "manifest.json")["figures"], **spent, "folder": out}
+
+    def physics_seconds(self, folder: Path) -> tuple[float, int]:
+        """Step a dataset's episodes again, alone: seconds inside `mj_step`, of how many."""
+        spent, n = 0.0, 0
+        for n, episode in enumerate(iter_episodes(folder, images=False), 1):  # noqa: B007
+            (cell,) = load_cells([self.scene / episode.scene], read_task(self.task))
+            sim = Simulation([cell.model])
+            sim.set_states(episode.sim_states[:1])
+            start = cpu_seconds()
+            sim.rollout(episode.action[None].astype(float))
+            spent += cpu_seconds() - start
+        return spent, n
+
+
+def bench_speed(setup: Setup, n: int) -> list[tuple[str, float, float]]:
+    """What a kept demonstration of Stack D0 costs; name, figure and goal."""
+    setup.generate(10, 0, 1)  # compiled code is loaded once
+    bare = setup.generate(n, 0, 1)
+    physics, n_kept = setup.physics_seconds(bare["folder"])
+    share = physics / n_kept * bare["tried"] / bare["cpu_s"]
+    filmed = setup.generate(n, PX, 1)
+    both = setup.generate(n, 0, 2)
+    each, each_filmed = bare["cpu_s"] / bare["kept"], filmed["cpu_s"] / filmed["kept"]
+    print(f"no cameras                {each:8.2f} CPU s a kept demonstration")
+    print(f"two cameras of {PX} px     {each_filmed:8.2f} CPU s a kept demonstration")
+    two = (both["kept"] / both["wall_s"]) / (bare["kept"] / bare["wall_s"])
+    return [
+        ("times the published, no cameras", PUBLISHED_S / each, FASTER),
+        ("times the published, two cameras", PUBLISHED_IMAGES_S / each_filmed, FASTER_IMAGES),
+        ("share of physics", share, PHYSICS),
+        ("two workers against one", two, TWO_WORKERS),
+    ]
+
+
+def main() -> None:
+    """Print the figures beside their goals."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-n", type=int, default=200, help="demonstrations to keep in each run")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        speeds = bench_speed(Setup(Path(folder)), options.n)
+    for name, figure, goal in speeds:
+        print(f"{name:34} {figure:8.2f}   goal {goal:g}{'' if figure >= goal else '   MISSED'}")
+    if options.json:
+        print(json.dumps({name: {"figure": figure, "goal": goal} for name, figure, goal in speeds}))
+    sys.exit(1 if any(figure < goal for _, figure, goal in speeds) else 0)
+
+
+if __name__ == "__main__":
+    main()
