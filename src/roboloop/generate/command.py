@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from roboloop import console
 from roboloop.cell import Cell, calibrated_views, load_cells
+from roboloop.data.episode import Episode
 from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
@@ -169,8 +170,7 @@ def _run_only(config: Config, order: list[int], index: int, record: Run) -> None
     why = result.reason or "success"
     if result.episode is None:
         raise RoboloopError(f"attempt {index} has no step: {why}", None, out)
-    frames = stream_episode(cell.model, result.episode.sim_states[:-1], config.px)
-    write_shard(out, 0, result.episode, frames)
+    _write(out, 0, cell, result.episode, config.px)
     write_views(out, calibrated_views(read_scene(config.scene / TWIN), task))
     info = finish_dataset(out, *task.dimension_names())
     record.finish(attempt=index, outcome=why, frames=info.n_frames)
@@ -203,7 +203,11 @@ def _generate(config: Config, order: list[int], indices: range) -> list[str]:
     for index, (cell, result) in zip(indices, _attempts(config, order, indices), strict=True):
         reasons.append(result.reason)
         if result.episode is not None and not result.reason:
-            states = result.episode.sim_states[:-1]
-            frames = stream_episode(cell.model, states, config.px) if config.px else None
-            write_shard(out, index, result.episode, frames)
+            _write(out, index, cell, result.episode, config.px)
     return reasons
+
+
+def _write(out: Path, index: int, cell: Cell, episode: Episode, px: int) -> None:
+    """Render an episode, if images are wanted, and write its shard."""
+    frames = stream_episode(cell.model, episode.sim_states[:-1], px) if px else None
+    write_shard(out, index, episode, frames)
