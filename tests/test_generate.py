@@ -7,12 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_episodes import make_episode
+from roboloop import pose
+from roboloop.cell import build_cell
 from roboloop.cli import main
 from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import write_attempts
 from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
 from roboloop.generate.diversity import diversity
+from roboloop.generate.segments import alike
 from roboloop.generate.sources import check_stages, differences
+from roboloop.scene.presets import BENCHMARK, preset_scene
 from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 from scenes import bowl_and_plate
@@ -111,3 +115,15 @@ def test_flags_out_of_range_are_said(flags, tmp_path, capsys):
     words = ["generate", *[str(tmp_path)] * 3, *flags, "--out", str(tmp_path / "out")]
     assert main(words) == 2
     assert flags[0] in capsys.readouterr().err
+
+
+def test_a_cube_is_the_same_from_four_sides():
+    graph = preset_scene("stack_d0")
+    cell = build_cell(graph, make_task(graph, BENCHMARK["stack_d0"].sentence, STATIONS["panda"]))
+    wanted = pose.yaw_to_matrix(0.3)
+    for yaw in np.linspace(-3, 3, 13):
+        turned = alike(cell, "object", pose.yaw_to_matrix(yaw), wanted)
+        off = pose.matrix_to_rotvec(wanted.T @ turned)
+        assert np.abs(off[:2]).max() < 1e-9 and abs(off[2]) <= np.pi / 4 + 1e-9
+        quarter_turns = (yaw - np.arctan2(turned[1, 0], turned[0, 0])) / (np.pi / 2)
+        assert np.isclose(quarter_turns, np.round(quarter_turns))

@@ -153,17 +153,30 @@ def reference_frame(arm: Arm, reference: str) -> Float[np.ndarray, "4 4"]:
     """The frame of a `role` or `role.keypoint` in the state that `arm` holds.
 
     A keypoint's frame has its body's orientation. Things that look the same from every side have
-    no yaw that a camera could see; theirs is the direction from the robot's base to them.
+    no yaw that a camera could see; theirs is the direction from the robot's base to them. Of what
+    looks the same from some sides, such as a cube, the side that is nearest to it counts.
     """
     cell = arm.cell
     T = arm.body_pose(cell.frame_body(reference))
     role, _, keypoint = reference.partition(".")
     if keypoint:
         T[:3, 3] = arm.data.site_xpos[cell.model.site(cell.site_name(reference)).id]
-    if is_round(cell, role):
-        ahead = T[:2, 3] - cell.mount.T_world_base[:2, 3]
-        T[:3, :3] = pose.yaw_to_matrix(np.arctan2(ahead[1], ahead[0]))
+    ahead = T[:2, 3] - cell.mount.T_world_base[:2, 3]
+    R_ahead = pose.yaw_to_matrix(np.arctan2(ahead[1], ahead[0]))
+    T[:3, :3] = R_ahead if is_round(cell, role) else alike(cell, role, T[:3, :3], R_ahead)
     return T
+
+
+def alike(
+    cell: Cell, role: str, R: Float[np.ndarray, "3 3"], wanted: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "3 3"]:
+    """Of the orientations in which a thing looks as in `R`, the one nearest to `wanted`."""
+    obj = cell.graph.object(cell.task.roles[role])
+    n_sides = FAMILIES[obj.category].sides
+    if n_sides > 1 and np.isclose(*obj.size[:2], rtol=0.05):
+        n_sides *= 2
+    turned = R @ pose.yaw_to_matrix(2 * np.pi / n_sides * np.arange(n_sides))
+    return turned[np.argmax(np.einsum("kij,ij->k", turned, wanted))]
 
 
 def held_in_hand(arm: Arm, held: str | None, T_world_eef: Float[np.ndarray, "4 4"]) -> Held | None:

@@ -1,7 +1,7 @@
 """The expert that carries source segments to the scene at hand, and plans what lies between."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 import numpy as np
@@ -16,6 +16,7 @@ from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.generate.segments import (
     Held,
     Segment,
+    alike,
     half_turned,
     held_in_hand,
     is_round,
@@ -158,6 +159,8 @@ class Transformer:
             now = held_in_hand(arm, held, hand)
             assert now is not None
             keep = cell.robot.turns_freely and not is_round(cell, str(held))
+            R_eef_body = alike(cell, str(held), now.R_eef_body, segment.held.R_eef_body)
+            now = replace(now, R_eef_body=R_eef_body)
             Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment.held, now, keep)
             body = cell.frame_body(str(held))
             if np.linalg.norm(Ts[0, :3, 3] - hand[:3, 3]) < IN_PLACE:  # where it was lined up

@@ -52,6 +52,9 @@ class Family:
     """A cloth: every vertex moves by itself, so it has no free joint either."""
     round: bool = False
     """Looks the same from all sides: a turn about z through its centre changes nothing."""
+    sides: int = 1
+    """From how many sides it looks the same, turned about the vertical; from twice as many where it
+    is as long as wide."""
     rolls: bool = False
     """A ball: does not stay where it is put, only in what it is put in."""
     free_aspect: bool = False

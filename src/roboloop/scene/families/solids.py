@@ -77,6 +77,7 @@ def _bottle_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str,
 
 BOX = Family(
     name="box",
+    sides=2,
     words=(
         "cube",
         "carton",
