@@ -15,9 +15,9 @@ import torch
 from roboloop.cell import Cell, load_cells
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.demo.planner import Planner
-from roboloop.demo.ways.arm import Arm
 from roboloop.evaluate.rollout import rollout
-from roboloop.generate.segments import Transformer, cut, rank
+from roboloop.generate.segments import cut_stages, recorded
+from roboloop.generate.transform import Carrying, Transformer, rank
 from roboloop.policy.base import Policy
 from roboloop.policy.load import load_policy
 from roboloop.render import render_episode
@@ -61,12 +61,12 @@ def bench_generation(cells: list[Cell]) -> None:
         range(6), rngs_for(0, 2, range(6)),
     )  # fmt: skip
     good = [(c, a.episode) for c, a in zip(cells, planned, strict=False) if not a.reason][:4]
-    sources = [[cut(c, Arm(c), e, k) for k in range(3)] for c, e in good]
+    sources = [cut_stages(recorded(c, e)) for c, e in good]
     sources = [sources[i] for i in rank(cells[:6], sources)]
     n = len(cells)
     start = process_time()
     experts = [
-        Transformer(c, sources, r, stray=0.5)
+        Transformer(c, sources, r, Carrying(stray=0.5))
         for c, r in zip(cells, rngs_for(0, 3, range(n)), strict=True)
     ]
     tries = attempt(cells, experts, range(n), rngs_for(0, 3, range(n)), 0.03, 0.04)

@@ -15,8 +15,9 @@ import numpy as np
 from roboloop.cell import Cell, build_cell
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert
-from roboloop.demo.ways.arm import Arm
-from roboloop.generate.segments import Segment, Transformer, cut, rank
+from roboloop.generate.segments import cut_stages, recorded
+from roboloop.generate.select import Source
+from roboloop.generate.transform import Carrying, Transformer, rank
 from roboloop.interval import percent
 from roboloop.scene.presets import BENCHMARK, preset_scene
 from roboloop.scene.resets import draw_reset
@@ -47,9 +48,9 @@ def cells_of(preset: str, group: int, indices: range) -> list[Cell]:
     return [build_cell(draw_reset(twin, seed), task) for seed in seeds]
 
 
-def demonstrations(preset: str, n: int) -> tuple[list[list[Segment]], list[str]]:
+def demonstrations(preset: str, n: int) -> tuple[list[Source], list[str]]:
     """Segments of `n` demonstrations, and how every try ended."""
-    sources, reasons = list[list[Segment]](), list[str]()
+    sources, reasons = list[Source](), list[str]()
     while len(sources) < n and len(reasons) < MAX_TRIED:
         indices = range(len(reasons), len(reasons) + CHUNK)
         cells, rngs = cells_of(preset, PLANNED, indices), rngs_for(0, 2, indices)
@@ -57,12 +58,11 @@ def demonstrations(preset: str, n: int) -> tuple[list[list[Segment]], list[str]]
         for cell, end in zip(cells, attempt(cells, experts, indices, rngs), strict=True):
             reasons.append(end.reason)
             if end.episode is not None and not end.reason:
-                arm, n_stages = Arm(cell), len(cell.task.stages)
-                sources.append([cut(cell, arm, end.episode, k) for k in range(n_stages)])
+                sources.append(cut_stages(recorded(cell, end.episode)))
     return sources[:n], reasons
 
 
-def generated(preset: str, sources: list[list[Segment]], n: int, noise: float) -> list[str]:
+def generated(preset: str, sources: list[Source], n: int, noise: float) -> list[str]:
     """How `n` generated attempts ended."""
     order = rank(cells_of(preset, GENERATED, range(n, n + 6)), sources)
     reasons = list[str]()
@@ -70,7 +70,7 @@ def generated(preset: str, sources: list[list[Segment]], n: int, noise: float) -
         indices = range(start, min(n, start + CHUNK))
         cells, rngs = cells_of(preset, GENERATED, indices), rngs_for(0, 3, indices)
         experts = [
-            Transformer(cell, [sources[i] for i in order], rng, 0, 0.5)
+            Transformer(cell, [sources[i] for i in order], rng, Carrying(stray=0.5))
             for cell, rng in zip(cells, rngs, strict=True)
         ]
         ends = attempt(cells, experts, indices, rngs, noise, 0.04)

@@ -122,7 +122,7 @@ def test_a_cube_is_the_same_from_four_sides():
     cell = build_cell(graph, make_task(graph, BENCHMARK["stack_d0"].sentence, STATIONS["panda"]))
     wanted = pose.yaw_to_matrix(0.3)
     for yaw in np.linspace(-3, 3, 13):
-        turned = alike(cell, "object", pose.yaw_to_matrix(yaw), wanted)
+        turned = alike(cell, "object.top", pose.yaw_to_matrix(yaw), wanted)
         off = pose.matrix_to_rotvec(wanted.T @ turned)
         assert np.abs(off[:2]).max() < 1e-9 and abs(off[2]) <= np.pi / 4 + 1e-9
         quarter_turns = (yaw - np.arctan2(turned[1, 0], turned[0, 0])) / (np.pi / 2)

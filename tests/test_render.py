@@ -8,7 +8,6 @@ from ctypes.util import find_library
 import mujoco
 import numpy as np
 import pytest
-from tests.scenes import TABLE_Z, bowl_and_plate
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
@@ -16,6 +15,7 @@ from roboloop.render import Renderer, render_episode
 from roboloop.robot import ROBOTS, attach, forward_kinematics
 from roboloop.scene.compile import scene_spec
 from roboloop.sim import Simulation
+from scenes import TABLE_Z, bowl_and_plate
 
 pytestmark = pytest.mark.render
 

@@ -3,7 +3,6 @@
 import mujoco
 import numpy as np
 import pytest
-from tests.scenes import TABLE_Z, make_scene
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
@@ -18,6 +17,7 @@ from roboloop.robot import (
 )
 from roboloop.scene.compile import scene_spec
 from roboloop.sim import Simulation, qpos_of
+from scenes import TABLE_Z, make_scene
 
 every_robot = pytest.mark.parametrize("robot", ROBOTS.values(), ids=list(ROBOTS))
 T_WORLD_BASE = pose.from_parts(np.array([-0.2, 0.1, TABLE_Z]), pose.yaw_to_matrix(0.5))

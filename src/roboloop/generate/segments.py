@@ -16,6 +16,7 @@ from roboloop.cell import Cell
 from roboloop.data.episode import EEF_NAMES, Episode
 from roboloop.demo.ways.arm import Arm
 from roboloop.scene.families import FAMILIES
+from roboloop.scene.graph import SceneObject
 from roboloop.sim import qpos_of
 
 SKILL_RADIUS = 0.09
@@ -170,8 +171,8 @@ def reference_frame(arm: Arm, reference: str) -> Float[np.ndarray, "4 4"]:
 def alike(
     cell: Cell, role: str, R: Float[np.ndarray, "3 3"], wanted: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "3 3"]:
-    """Of the orientations in which a thing looks as in `R`, the one nearest to `wanted`."""
-    obj = cell.graph.object(cell.task.roles[role])
+    """Of the orientations in which a `role` looks as in `R`, the one nearest to `wanted`."""
+    obj = _player(cell, role)
     n_sides = FAMILIES[obj.category].sides
     if n_sides > 1 and np.isclose(*obj.size[:2], rtol=0.05):
         n_sides *= 2
@@ -192,7 +193,12 @@ def held_in_hand(arm: Arm, held: str | None, T_world_eef: Float[np.ndarray, "4 4
 
 def is_round(cell: Cell, role: str) -> bool:
     """Whether what plays a role looks the same from every side."""
-    return FAMILIES[cell.graph.object(cell.task.roles[role.partition(".")[0]]).category].round
+    return FAMILIES[_player(cell, role).category].round
+
+
+def _player(cell: Cell, role: str) -> SceneObject:
+    """What plays a `role` or has its `role.keypoint`."""
+    return cell.graph.object(cell.task.roles[role.partition(".")[0]])
 
 
 def joint_address(cell: Cell, handle: str | None) -> int | None:
