@@ -58,16 +58,18 @@ def ordered(
     if selection.how == "random":
         return [result[i] for i in rng.permutation(len(result))]
     if selection.how == "nearest_object":
-        distances = [apart(source[index].T_world_ref, T_world_ref) for source in result]
+        now, then = T_world_ref, [source[index].T_world_ref for source in result]
     else:
-        begin = [T_world_ref @ source[index].Ts_ref_eef[0] for source in result]
-        distances = [apart(T, T_world_eef) for T in begin]
-    result = [result[i] for i in np.argsort(distances, kind="stable")]
+        now, then = T_world_eef, [T_world_ref @ each[index].Ts_ref_eef[0] for each in result]
+    result = [result[i] for i in np.argsort(apart(np.stack(then), now), kind="stable")]
     result.insert(0, result.pop(int(rng.integers(min(selection.nearest, len(result))))))
     return result
 
 
-def apart(T_a: Float[np.ndarray, "4 4"], T_b: Float[np.ndarray, "4 4"]) -> float:
-    """How far two frames are from each other: m + `RAD` m/rad."""
-    turn = pose.matrix_to_rotvec(T_a[:3, :3].T @ T_b[:3, :3])
-    return float(np.linalg.norm(T_a[:3, 3] - T_b[:3, 3]) + RAD * np.linalg.norm(turn))
+def apart(
+    T_a: Float[np.ndarray, "*A 4 4"], T_b: Float[np.ndarray, "*B 4 4"]
+) -> Float[np.ndarray, "*C"]:
+    """How far two frames are from each other, m + `RAD` m/rad; leading axes broadcast."""
+    turn = pose.matrix_to_rotvec(np.swapaxes(T_a[..., :3, :3], -1, -2) @ T_b[..., :3, :3])
+    shift = np.linalg.norm(T_a[..., :3, 3] - T_b[..., :3, 3], axis=-1)
+    return shift + RAD * np.linalg.norm(turn, axis=-1)

@@ -188,7 +188,9 @@ class Transformer:
 
         Not through joint space: another source whose way is usual looks more like the others.
         """
-        arm, n_tries = self.arm, STRAY_TRIES if self._rng.uniform() < self._how.stray else 0
+        arm = self.arm
+        direct = arm.reach_out(qpos, after, touched, held, search=False)
+        n_tries = STRAY_TRIES if self._rng.uniform() < self._how.stray else 0
         for _ in range(n_tries):
             aside = self._aside(after[-1])[None]
             if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
@@ -202,7 +204,7 @@ class Transformer:
                 continue
             n_lift = LIFT_STEPS if held is not None else 0
             return np.concatenate([first, then]), range(n_lift, len(first))
-        return arm.reach_out(qpos, after, touched, held, search=False), NOWHERE
+        return direct, NOWHERE
 
     def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
         """Draw a place of the hand beside and above another one."""
@@ -233,11 +235,11 @@ def aligned(
     where it was in the skill.
     """
     step, result = len(Ts_skill) - 1, np.empty(len(Ts_path))
+    distance = apart(Ts_path[:, None], Ts_skill)
     for t in range(len(Ts_path) - 1, -1, -1):
         result[t] = opening[step]
         if step and t:
-            here, before = (apart(Ts_path[t - 1], Ts_skill[i]) for i in (step, step - 1))
-            step -= here > before - NEARER
+            step -= distance[t - 1, step] > distance[t - 1, step - 1] - NEARER
     return result
 
 

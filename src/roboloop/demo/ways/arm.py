@@ -25,7 +25,7 @@ from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values
 
-IN_THE_WAY = "no free path"
+IN_THE_WAY, NO_ROOM = "no free path", "no room where the path ends"
 MAX_FAR = 2
 """Ways over the top that the arm cannot follow, after which higher ones are not tried."""
 CARRY_LIFT = 0.07
@@ -250,7 +250,7 @@ class Arm:
                 return self._over_the_top(q, before, after, q_end, free)
             except Unreachable as error:
                 problem = problem or error.problem
-                if error.problem != IN_THE_WAY:  # another beginning does not make the arm longer
+                if error.problem != IN_THE_WAY:  # another beginning changes nothing
                     break
         if search:
             ways = [self._T_base_world @ before for before in befores]
@@ -275,8 +275,10 @@ class Arm:
                 if n_far == MAX_FAR:
                     break
                 continue
-            if all(free(path)):
+            if all(free(path[::-1])):
                 return path
+            if not all(free(path[-1:])):
+                raise Unreachable(NO_ROOM)
         raise Unreachable(problem)
 
     def reach_out(
