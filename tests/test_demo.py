@@ -22,6 +22,7 @@ from roboloop.generate.transform import Carrying, Transformer, aligned, rank
 from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES, complete
+from roboloop.scene.presets.base import Preset, Thing, build
 from roboloop.sim import Simulation, qpos_of
 from roboloop.station import STATIONS
 from roboloop.task.constraints import parse
@@ -244,6 +245,33 @@ def test_what_is_out_of_reach_is_said():
     qpos[address] += 5.0
     with pytest.raises(Unreachable, match="no grasp within reach"):
         Planner(cell, np.random.default_rng(0)).plan(0, qpos)
+
+
+def cabinet_cell(opened: float, height: float = 0.14) -> Cell:
+    """A cabinet of one low drawer, to be closed, or to be opened where it is closed."""
+    thing = Thing("drawer_cabinet", (0.28, 0.28, height), opened=("drawer_0", opened))
+    thing = replace(thing, params={"n_drawers": 1}, opened=thing.opened if opened else None)
+    sentence = f"{'close' if opened else 'open'} the drawer"
+    graph = build(Preset(sentence, {"cabinet": thing}), "test")
+    return build_cell(graph, make_task(graph, sentence, STATIONS["panda"]))
+
+
+def test_a_handle_near_the_table_is_taken_aslant():
+    cell = cabinet_cell(0.0)
+    plan = Planner(cell, np.random.default_rng(0)).plan(0, cell.home_qpos)
+    hand = Arm(cell).eef(plan.ctrl[-1, :-1])
+    assert -0.95 < hand[2, 2] < -0.3  # level it would touch the table, straight down the roof
+
+
+def test_a_drawer_is_closed_from_wherever_it_is():
+    source = cabinet_cell(0.08)
+    rngs = rngs_for(0, 2, [0])
+    (done,) = attempt([source], [Planner(source, rngs[0])], [0], rngs)
+    assert done.reason == "" and done.episode is not None
+    wider = cabinet_cell(0.14)
+    sources = [cut_stages(recorded(source, done.episode))]
+    (result,) = attempt([wider], [Transformer(wider, sources, rngs[0])], [0], rngs_for(0, 3, [0]))
+    assert result.reason == ""
 
 
 def test_the_gripper_acts_where_it_acted_when_the_arm_is_slowed():

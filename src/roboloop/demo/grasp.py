@@ -14,7 +14,8 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.robot import Robot
 
-N_RAYS = 1000
+N_RAYS, N_RAYS_NEAR = 1000, 400
+"""To find where a thing can be held, and where it can near a point."""
 N_TILTS = 12
 MAX_NORMAL_ANGLE = np.deg2rad(20)
 """Between the closing axis and the surface normal, inside the friction cone of a rubber pad."""
@@ -68,11 +69,17 @@ def antipodal_grasps(
     ]
     aimed = geoms if near is None else _around(model, data, geoms, near, radius)
     pairs = []
-    for _ in range(N_RAYS if aimed else 0):
+    n_rays = N_RAYS if near is None else N_RAYS_NEAR
+    for _ in range(n_rays if aimed else 0):
         through = _point_in(model, data, aimed[rng.integers(len(aimed))], rng)
         axis = _closing_axis(rng)
         start = through - axis * FAR / 2
-        for enter, leave, normals in _stretches(model, data, geoms, start, axis):
+        stretches = _stretches(model, data, geoms, start, axis)
+        if near is not None and stretches:  # there is little there: straight in where it came to
+            enter, _, (normal, _) = stretches[0]
+            start, axis = start + enter * axis + normal * FAR / 2, -normal
+            stretches = _stretches(model, data, geoms, start, axis)
+        for enter, leave, normals in stretches:
             middle = start + axis * (enter + leave) / 2
             along = min(-normals[0] @ axis, normals[1] @ axis)
             fits = leave - enter < robot.max_opening - OPENING_MARGIN

@@ -26,8 +26,7 @@ from roboloop.demo.solver.solve import Solver, why_not
 from roboloop.demo.ways.arm import Allowed, Arm
 from roboloop.demo.ways.fold import fold
 from roboloop.demo.ways.jointed import first, ways_along_joint
-from roboloop.demo.ways.motion import Motion, timed, with_gripper
-from roboloop.sim import CONTROL_DT
+from roboloop.demo.ways.motion import Motion, timed, waiting, with_gripper
 from roboloop.task.constraints import Constraint, parse
 from roboloop.task.spec import BOTH, Stage
 
@@ -93,14 +92,13 @@ class Planner:
             path = self._grasp(index, stage.grasp, self.cell.with_hand(qpos, opening), warm)
             return Motion(taking(self.arm, stage.grasp, path))
         if stage.push:
-            path = pushed(self.arm, stage, stage.push, qpos)
+            path = waiting(pushed(self.arm, stage, stage.push, qpos), stage.dwell)
             return Motion(with_gripper(path, robot.gripper_closed))
         if held:
             path = qpos[self.cell.arm_qpos][None]
             if stage.subgoal:
                 path = self._transfer(index, held, qpos, warm)
-            dwell = round(stage.dwell / CONTROL_DT)
-            path = np.concatenate([path, np.repeat(path[-1:], dwell, 0)])
+            path = waiting(path, stage.dwell)
             then = letting_go(self.cell, held) if stage.release else np.zeros(0)
             return Motion(with_gripper(path, robot.gripper_closed, len(then), then))
         before = self._before(index)

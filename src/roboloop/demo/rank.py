@@ -58,7 +58,10 @@ def ranked_grasps(
         width = f"{100 * cell.robot.max_opening:.0f} cm"
         raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {width}")
     cost = _cost(arm, what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
-    return grasps.Ts_body_eef[keep[np.argsort(cost)[:MAX_GRASPS]]]
+    Ts_body_eef = grasps.Ts_body_eef[keep[np.argsort(cost)]]
+    if cell.is_free(what):
+        return Ts_body_eef[:MAX_GRASPS]
+    return Ts_body_eef[varied(Ts_body_eef, MAX_GRASPS)]  # around a handle there is little room
 
 
 def varied(Ts_body_eef: Float[np.ndarray, "K 4 4"], n: int) -> list[int]:

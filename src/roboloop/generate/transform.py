@@ -10,6 +10,7 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.goals import Unreachable
+from roboloop.demo.joints import joint_goal
 from roboloop.demo.ways.arm import CARRY_LIFT, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
@@ -20,7 +21,6 @@ from roboloop.generate.segments import (
     half_turned,
     held_in_hand,
     is_round,
-    joint_address,
     reference_frame,
 )
 from roboloop.generate.select import Selection, Source, apart, ordered
@@ -103,13 +103,14 @@ class Transformer:
     def _ways_to_hold(
         self, index: int, source: Source, T_world_ref: np.ndarray, T_world_eef: np.ndarray
     ) -> tuple[bool, ...]:
-        """Whether the hand is turned by half a turn: at a grasp, what is nearer to it first.
+        """Whether the hand is turned by half a turn: what is nearer to it first.
 
-        What is held stays held as it is.
+        What is held, or was just let go of, stays in the hand as it is.
         """
         if not self.cell.robot.turns_freely:
             return (False,)
-        if not self.cell.task.stages[index].grasp:
+        stage = self.cell.task.stages[index]
+        if not (stage.grasp or stage.push):
             return (self._turned,)
         T_end = T_world_ref @ source[index].Ts_ref_eef[-1]
         turn = np.linalg.norm(pose.matrix_to_rotvec(T_world_eef[:3, :3].T @ T_end[:3, :3]))
@@ -150,9 +151,10 @@ class Transformer:
             return path, Ts, astray
         if stage.push:
             closed = cell.with_hand(qpos, cell.robot.gripper_closed)
-            Ts = T_world_ref @ segment.Ts_ref_eef
-            path, astray = self._transit(closed, Ts, touched=cell.frame_body(stage.push))
-            return path, Ts, astray
+            Ts = self._pushing(stage, segment, T_world_ref, qpos)
+            path, astray = self._transit(closed, Ts[:1], lift=True)
+            # what is pushed, and things in it, go along, but not for who checks for collisions
+            return np.concatenate([path, arm.follow(Ts[1:], path[-1])]), Ts, astray
         if segment.held is not None:
             arm.update(qpos)
             hand = arm.eef(qpos[cell.arm_qpos])
@@ -168,14 +170,33 @@ class Transformer:
             path, astray = self._transit(qpos, Ts, held=body)
             return path, Ts, astray
         if segment.joint is not None:
-            address = joint_address(cell, held)
-            assert address is not None
+            arm.update(qpos)
+            address, goal = joint_goal(arm, stage)
+            values = ending_at(segment.joint, qpos[address], goal)
             body = cell.frame_body(str(held))
-            path = first(ways_along_joint(arm, qpos, address, segment.joint, body))
+            path = first(ways_along_joint(arm, qpos, address, values, body))
             return path, arm.eefs(path)[-len(segment.opening) :], NOWHERE
         q = qpos[cell.arm_qpos]
         way = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
         return arm.follow(way, q), way, NOWHERE
+
+    def _pushing(
+        self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+    ) -> Float[np.ndarray, "S 4 4"]:
+        """The hand's way when it pushes a joint from where it is now to where it has to be."""
+        arm, joint = self.arm, segment.joint
+        assert joint is not None and stage.push is not None
+        arm.update(qpos)
+        address, goal = joint_goal(arm, stage)
+        now, body = qpos[address], arm.cell.frame_body(stage.push)
+        as_then = now + joint - joint[0]
+        pairs = zip(as_then, ending_at(joint, now, goal), strict=True)
+        Ts_moved = [
+            arm.body_pose_at(qpos, address, value, body)
+            @ pose.inverse(arm.body_pose_at(qpos, address, then, body))
+            for then, value in pairs
+        ]
+        return np.stack(Ts_moved) @ T_world_ref @ segment.Ts_ref_eef
 
     def _transit(
         self,
@@ -183,20 +204,23 @@ class Transformer:
         after: np.ndarray,
         touched: int | None = None,
         held: int | None = None,
+        lift: bool = False,
     ) -> tuple[np.ndarray, range]:
         """Travel to where `after` begins, with or without straying; see `Arm.travel`.
+
+        What is held is lifted first, and the hand where it has to leave a place with walls.
 
         Not through joint space: another source whose way is usual looks more like the others.
         """
         arm = self.arm
-        direct = arm.reach_out(qpos, after, touched, held, search=False)
+        direct = self._reach_out(qpos, after, touched, held, lift)
         n_tries = STRAY_TRIES if self._rng.uniform() < self._how.stray else 0
         for _ in range(n_tries):
             aside = self._aside(after[-1])[None]
             if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
                 continue
             try:
-                first = arm.reach_out(qpos, aside, None, held, search=False)
+                first = self._reach_out(qpos, aside, None, held, lift)
                 there = arm.moved(qpos, first[-1], held)
                 hand = arm.eef(first[-1])[None]
                 then = arm.travel(there, hand, after, touched, held, search=False)
@@ -205,6 +229,18 @@ class Transformer:
             n_lift = LIFT_STEPS if held is not None else 0
             return np.concatenate([first, then]), range(n_lift, len(first))
         return direct, NOWHERE
+
+    def _reach_out(
+        self,
+        qpos: np.ndarray,
+        after: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        lift: bool,
+    ) -> np.ndarray:
+        if lift:
+            return self.arm.carry(qpos, after, held, search=False)
+        return self.arm.reach_out(qpos, after, touched, held, search=False)
 
     def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
         """Draw a place of the hand beside and above another one."""
@@ -241,6 +277,15 @@ def aligned(
         if step and t:
             step -= distance[t - 1, step] > distance[t - 1, step - 1] - NEARER
     return result
+
+
+def ending_at(joint: Float[np.ndarray, "S"], start: float, goal: float) -> Float[np.ndarray, "S"]:
+    """The way of a source's joint, stretched to go from where it is now to where it has to be.
+
+    The source's arm lagged behind what it was told, and its joint fell short.
+    """
+    share = (joint - joint[0]) / (joint[-1] - joint[0])
+    return start + share * (goal - start)
 
 
 def rank(cells: Sequence[Cell], sources: Sequence[Source]) -> list[int]:

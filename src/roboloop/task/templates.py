@@ -18,9 +18,11 @@ LANDING = "object.top + 0.35 * (object.top - object.bottom)"
 """Below this, about, lands what leaves the tilted object."""
 DROP, DROP_SHARE = 0.04, 0.5
 """How far things may fall into a hollow one, m and share of its depth; poured ones, m."""
+CATCH_UP = 0.2
+"""How long a hand that moves a joint waits for its arm to come after, before it leaves, s."""
 LEVELS = {
     "open": (">", 0.8, 0.6),
-    "close": ("<", 0.03, 0.1),
+    "close": ("<", 0.03, 0.05),
     "press": (">", 0.95, 0.7),
     "turn_on": (">", 0.65, 0.5),
     "turn_off": ("<", 0.2, 0.3),
@@ -70,7 +72,7 @@ def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         return Plan(*fitting.put_over(roles))
     keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
     share = 0.45 if keypoint == "top" else 0.3  # its middle over a flat top, or well within a rim
-    return _put(keypoint, share * min(target.size[:2]))
+    return _put(roles["object"], keypoint, share * min(target.size[:2]))
 
 
 def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
@@ -85,13 +87,14 @@ def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     if "tip" in roles["object"].keypoints and not joint:
         return _stand_in(min(target.size[:2]))
     depth = 0.0 if joint else target.keypoints["top"][2] - target.keypoints["inside"][2]
-    return _put(keypoint, 0.45 * min(target.size[:2]), min(DROP, DROP_SHARE * depth))
+    radius, drop = 0.45 * min(target.size[:2]), min(DROP, DROP_SHARE * depth)
+    return _put(roles["object"], keypoint, radius, drop)
 
 
-def _put(keypoint: str, radius: float, drop: float = 0.0) -> Plan:
+def _put(object_: SceneObject, keypoint: str, radius: float, drop: float = 0.0) -> Plan:
     goal = f"target.{keypoint}"
     stages = (
-        Stage("grasp", reference="object", grasp="object"),
+        Stage("grasp", reference="object", grasp=_grip(object_)),
         Stage(
             "place",
             reference=goal,
@@ -110,6 +113,11 @@ def _put(keypoint: str, radius: float, drop: float = 0.0) -> Plan:
     reach = f"norm(xy(object.bottom - {goal})) < {radius:.3f}"
     on = f"abs(z(object.bottom - {goal})) < 0.03"
     return Plan(stages, (reach, on, UPRIGHT, hand_clear("object")))
+
+
+def _grip(object_: SceneObject) -> str:
+    """Where an object is held: a tool by its handle, anything else anywhere."""
+    return "object.handle" if "face" in object_.keypoints else "object"
 
 
 def _stand_in(width: float) -> Plan:
@@ -204,11 +212,11 @@ def _move_joint(word: str) -> Callable[[Mapping[str, SceneObject], str | None], 
         handle = f"target.{handle_of(target, str(joint))}"
         clear = hand_clear(handle)
         if word in ("close", "press"):
-            moves = (Stage(word, reference=handle, push=handle, subgoal=(goal,)),)
+            moves = (Stage(word, handle, push=handle, subgoal=(goal,), dwell=CATCH_UP),)
         else:
             moves = (
                 Stage("grasp", reference=handle, grasp=handle),
-                Stage(word, reference=handle, release=handle, subgoal=(goal,)),
+                Stage(word, handle, release=handle, subgoal=(goal,), dwell=CATCH_UP),
             )
         retreat = Stage("retreat", reference=handle, subgoal=(clear,))
         return Plan((*moves, retreat), (done, clear))

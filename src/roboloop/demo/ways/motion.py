@@ -177,6 +177,11 @@ def _resampled(
     return np.stack([np.interp(ticks, t, column) for column in q.T], 1)
 
 
+def waiting(q: Float[np.ndarray, "T n"], dwell: float) -> Float[np.ndarray, "S n"]:
+    """A path, and then standing still for `dwell` (s)."""
+    return np.concatenate([q, np.repeat(q[-1:], round(dwell / CONTROL_DT), 0)])
+
+
 def with_gripper(
     q: Float[np.ndarray, "T n"],
     gripper: float,

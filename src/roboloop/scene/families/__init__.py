@@ -21,6 +21,7 @@ from roboloop.scene.families import (
     furniture,
     sampling,
     solids,
+    tools,
     two_handed,
     vessels,
 )
@@ -51,6 +52,7 @@ FAMILIES: dict[str, Family] = {
     "holder": desk.HOLDER,
     "bead": desk.BEAD,
     "button": desk.BUTTON,
+    "hammer": tools.HAMMER,
     "towel": cloth.TOWEL,
     "square_nut": assembly.SQUARE_NUT,
     "round_nut": assembly.ROUND_NUT,

@@ -104,7 +104,8 @@ def _cabinet_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str
     heights, front = _drawer_heights(carcass, params)
     bar = d / 2 + t + params["handle_out"] - params["handle_thickness"] / 2
     for i, (z, joint) in enumerate(zip(heights, joints, strict=True)):
-        inside = d / 2 - 0.4 * d, z - front / 2 + 1.5 * _BOARD
+        # the middle of what an opened drawer shows
+        inside = d / 2 - 0.3 * d, z - front / 2 + 1.5 * _BOARD
         points[f"drawer_{i}_handle"] = (p[0] + bar + joint.value, p[1], p[2] + z)
         points[f"drawer_{i}_inside"] = (p[0] + inside[0] + joint.value, p[1], p[2] + inside[1])
     return points

@@ -10,6 +10,7 @@ from math import pi
 from roboloop.scene.graph import Reset
 from roboloop.scene.presets.assembly import ASSEMBLY
 from roboloop.scene.presets.base import Preset, Thing
+from roboloop.scene.presets.cleanup import CLEANUP
 
 _RED, _GREEN = (0.75, 0.15, 0.12), (0.15, 0.55, 0.22)
 _BLUE = (0.12, 0.25, 0.70)
@@ -45,4 +46,5 @@ BENCHMARK: Mapping[str, Preset] = {
     "stack_three_d0": _stack_three(0.10),
     "stack_three_d1": _stack_three(0.20),
     **ASSEMBLY,
+    **CLEANUP,
 }
