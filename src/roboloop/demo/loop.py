@@ -275,9 +275,10 @@ class ClosedLoop:
                 return False
             self._tries += 1
             if self._tries < MAX_TRIES:
-                self._say(f"{missed}: planned again")
-                self._plan(warm=True)
-                return False
+                problem = self._try_plan(warm=True) and self._try_plan()
+                self._say(f"{missed}: {problem or 'planned again'}")
+                if not problem:
+                    return False
         if self._rows:  # let go now
             self._tries = MAX_TRIES
             return False
@@ -330,23 +331,28 @@ class ClosedLoop:
 
     def _plan(self, warm: bool = False) -> None:
         """Plan the running stage from here, in place; pause where that cannot be done."""
-        try:
-            motion = self.planner.plan(self._index, self._plan_qpos(), warm).after(self._ctrl)
-        except Unreachable as error:
-            if warm:
-                self._plan()
-                return
+        problem = self._try_plan(warm)
+        if problem and warm:
+            problem = self._try_plan()
+        if problem:
             self._tries += 1
             self._rows.clear()
             self._started, self._wait = False, WAIT_STEPS
-            self._say(error.problem)
+            self._say(problem)
             if self._tries >= (2 if self._held(self._index) else MAX_TRIES):
-                self._stuck(error.problem)
-            return
+                self._stuck(problem)
+
+    def _try_plan(self, warm: bool = False) -> str:
+        """Plan the running stage from here, in place; what prevents it, if anything."""
+        try:
+            motion = self.planner.plan(self._index, self._plan_qpos(), warm).after(self._ctrl)
+        except Unreachable as error:
+            return error.problem
         self._rows, self._waited = deque(motion.ctrl), 0
         self._path_off_planned, self._broken_steps = self._path_off(), 0
         self._anchor = self._anchor_points()
         self._started = True
+        return ""
 
     def _stuck(self, problem: str) -> None:
         if self._held(self._index):

@@ -18,8 +18,9 @@ from roboloop.policy.planner_policy import PlannerPolicy
 
 TRACKER_STAGE, DISTURB_STAGE, AXIS_STAGE = 21, 22, 23
 """Their numbers in the seeds of everything random."""
-HORIZON_STEPS = 600
-"""Control steps at most; the planner stops by itself."""
+HORIZON_STEPS = 200
+"""Control steps at most for each of a task's steps, and for going back once; the planner stops by
+itself."""
 
 
 def plan(
@@ -52,7 +53,8 @@ def plan(
         for cell, rng in zip(cells, rngs_for(seed, TRACKER_STAGE, indices), strict=True)
     ]
     policy = PlannerPolicy(cells if believed is None else believed, rngs, tracker)
-    ends = rollout(cells, policy, rngs, HORIZON_STEPS, 1, start_spread, trackers, disturbances)
+    horizon = HORIZON_STEPS * (len(cells[0].task.steps()) + 1)
+    ends = rollout(cells, policy, rngs, horizon, 1, start_spread, trackers, disturbances)
     return ends, policy.loops
 
 

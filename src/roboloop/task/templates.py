@@ -14,7 +14,7 @@ TILTED = "z(unit(object.top - object.bottom)) < -0.4"
 """The object's mouth points down, by 24 degrees or more."""
 SPILLS = "0.2 * norm(object.top - object.bottom) - z(object.top - object.bottom)"
 """Positive where the object is tilted so far that things may leave it, by 78 degrees or more, m."""
-LANDING = "object.top + 0.35 * (object.top - object.bottom)"
+LANDING = "object.top + 0.15 * (object.top - object.bottom)"
 """Below this, about, lands what leaves the tilted object."""
 DROP, DROP_SHARE = 0.04, 0.5
 """How far things may fall into a hollow one, m and share of its depth; poured ones, m."""
