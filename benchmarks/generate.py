@@ -42,11 +42,11 @@ def cpu_seconds() -> float:
 class Setup:
     """Scene, task and planned demonstrations, in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, preset: str = TASK) -> None:
         self.scene, self.task, self.demo = (folder / part for part in ("scene", "task", "demo"))
         self.out = folder
-        sentence = BENCHMARK[TASK].sentence
-        scene.run(scene.Config(Path(f"preset:{TASK}"), out=self.scene, quiet=True))
+        sentence = BENCHMARK[preset].sentence
+        scene.run(scene.Config(Path(f"preset:{preset}"), out=self.scene, quiet=True))
         task.run(task.Config(self.scene / "twin", sentence, out=self.task, quiet=True))
         demo.run(demo.Config(self.scene, self.task, n=N_SOURCES, out=self.demo, quiet=True))
 

@@ -75,3 +75,14 @@ def test_a_camera_with_frames_missing_makes_no_cache(tmp_path):
     with pytest.raises(RoboloopError, match="camera front has 6 frames, the dataset 12"):
         build_cache(dataset, 16)
     assert not any((dataset / "cache").iterdir())
+
+
+def test_without_images_it_says_where_objects_are(tmp_path):
+    dataset = make_dataset(tmp_path, [make_episode(0), make_episode(1)])
+    cache = read_cache(build_cache(dataset, 0))
+    poses = np.concatenate([e.object_poses for e in iter_episodes(dataset, images=False)])
+    assert not cache.images and cache.objects is not None
+    assert np.allclose(cache.objects[..., :3], poses[..., :3], atol=1e-6)
+    x, y = cache.objects[..., 3:6], cache.objects[..., 6:]
+    assert np.allclose(np.linalg.norm(x, axis=-1), 1, atol=1e-5)
+    assert np.allclose((x * y).sum(-1), 0, atol=1e-5)

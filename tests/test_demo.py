@@ -328,3 +328,9 @@ def test_a_grasp_goes_on_as_the_source_did(planned):
     hand = Arm(source).eefs(longer.ctrl[:, :-1])
     assert hand[-1, 2, 3] > hand[n - 1, 2, 3] + 0.05  # lifted
     assert (longer.ctrl[n:, -1] == plain.ctrl[-1, -1]).all()
+
+
+def test_trackers_and_episodes_have_things_in_the_same_order(planned):
+    cell, episode = planned
+    qpos = qpos_of(cell.model, episode.sim_states[0])
+    np.testing.assert_array_equal(qpos[cell.object_qpos], episode.object_poses[0].ravel())

@@ -96,7 +96,7 @@ def built(tree):
 
 @given(TREES, st.sampled_from([0.0, 0.03]))
 @example((("sub", ()), ["b.door", 0.0, 0.0]), 0.0)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 def test_what_is_written_is_read_again_to_the_last_bit(tree, slack):
     node = built(tree)
     node = node if not node.size else make("norm", node)

@@ -156,10 +156,32 @@ def test_perfect_predictions_give_back_the_recorded_actions(space):
     np.testing.assert_allclose(actions, batch["action"][:, 0], atol=1e-5)
 
 
+def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
+    rng, cache = np.random.default_rng(0), make_cache()
+    objects = rng.normal(size=(len(cache.state), 2, 9)).astype(np.float32)
+    cache = replace(cache, images={}, objects=objects)
+    train(cache, replace(make_checkpoint(), cameras=(), px=0), SCHEDULE, tmp_path, seed=0)
+    policy = load_policy(str(tmp_path))
+    assert policy.sees_environment
+    now = {"observation.state": cache.state[:2], "task": [TASK] * 2}
+    poses = rng.normal(size=(2, 14))
+    seen = policy.act({**now, "observation.environment_state": poses})
+    assert seen.shape == (2, SMALL.chunk_steps, N_ARM + 1)
+    unseen = {**now, "observation.environment_state": np.where(poses > 0, poses, np.nan)}
+    assert np.array_equal(policy.act(unseen), seen)  # they are where they were
+    assert not np.array_equal(
+        policy.act({**now, "observation.environment_state": poses[::-1]}), seen
+    )
+    with pytest.raises(RoboloopError, match="gives 8 numbers, wanted the poses of 2 objects"):
+        policy.act({**now, "observation.environment_state": poses[:, :8]})
+    with pytest.raises(RoboloopError, match="the policy needs observation.environment_state"):
+        policy.act(now)
+
+
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 2"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 3"):
         load_policy(str(tmp_path))
 
 

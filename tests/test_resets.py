@@ -81,7 +81,8 @@ def test_what_is_carried_goes_along() -> None:
         assert -0.04 <= p[0] <= 0 <= p[1] <= 0.01
 
 
-def test_no_room() -> None:
+def test_no_room(monkeypatch) -> None:
+    monkeypatch.setattr("roboloop.scene.resets.N_TRIES", 50)
     corner = Reset((0.0, 0.01), (0.0, 0.01))
     boxes = [make_object(f"box_{i}", "box", (0.3 * i, 0.0)) for i in range(2)]
     with pytest.raises(RoboloopError, match="no room for the scene's objects"):

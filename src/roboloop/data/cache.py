@@ -1,7 +1,8 @@
 """What training reads: a dataset decoded once into uint8 arrays that are mapped into memory.
 
 A random frame then costs one copy instead of a seek and a decode. The cache is a folder of `.npy`
-files in the dataset, named after the frame size, and is made anew when the dataset changes.
+files in the dataset, named after the frame size, and is made anew when the dataset changes. Of size
+0 it has no images but where the objects are.
 """
 
 import errno
@@ -12,16 +13,24 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
+from roboloop import pose
 from roboloop.data.layout import DatasetInfo
-from roboloop.data.reader import iter_frames, list_files, read_frames_table, read_info, to_array
+from roboloop.data.reader import (
+    iter_episodes,
+    iter_frames,
+    list_files,
+    read_frames_table,
+    read_info,
+    to_array,
+)
 from roboloop.data.views import View
 from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path, read_json, write_json
 
 Array = np.ndarray
-VERSION = 2
+VERSION = 3
 COLUMNS = {
     "state": "observation.state",
     "action": "action.intended",
@@ -29,6 +38,7 @@ COLUMNS = {
     "action_eef": "action.eef",
 }
 """Arrays of the cache and the columns they come from."""
+OBJECTS = "objects.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +59,8 @@ class Cache:
     """Instruction of each episode."""
     views: dict[str, View] = field(default_factory=dict)
     """Where the cameras are, for those that are calibrated."""
+    objects: Float32[Array, "n n_obj 9"] | None = None
+    """In place of images: of each free object its position (m) and its x and y axes."""
 
     @property
     def hand_cameras(self) -> tuple[str, ...]:
@@ -62,7 +74,7 @@ class Cache:
 
 
 def build_cache(dataset: Path | str, px: int) -> Path:
-    """Make the cache of a dataset at `px` x `px`, unless it is there and fresh.
+    """Make the cache of a dataset at `px` x `px`, or without images, unless it is there and fresh.
 
     Returns:
         The cache's folder, for `read_cache`.
@@ -81,9 +93,13 @@ def build_cache(dataset: Path | str, px: int) -> Path:
         with atomic_path(folder) as temporary:
             temporary.mkdir()
             episodes = _write_columns(info, temporary)
-            for camera in info.cameras:
+            cameras = list(info.cameras) if px else []
+            for camera in cameras:
                 _write_images(info, camera, px, temporary / f"images_{camera}.npy")
-            record = {"key": key, "px": px, "cameras": list(info.cameras), "tasks": episodes}
+            if not px:
+                poses = [episode.object_poses for episode in iter_episodes(dataset, images=False)]
+                np.save(temporary / OBJECTS, object_numbers(np.concatenate(poses)))
+            record = {"key": key, "px": px, "cameras": cameras, "tasks": episodes}
             write_json(temporary / "cache.json", record)
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
@@ -97,7 +113,14 @@ def read_cache(folder: Path | str) -> Cache:
     record = read_json(folder / "cache.json")
     images = {c: np.load(folder / f"images_{c}.npy", mmap_mode="r") for c in record["cameras"]}
     arrays = {name: np.load(folder / f"{name}.npy") for name in (*COLUMNS, "starts")}
-    return Cache(images=images, tasks=tuple(record["tasks"]), **arrays)
+    objects = None if record["px"] else np.load(folder / OBJECTS)
+    return Cache(images=images, tasks=tuple(record["tasks"]), objects=objects, **arrays)
+
+
+def object_numbers(poses: Float64[Array, "*B 7"]) -> Float32[Array, "*B 9"]:
+    """What a policy is told of poses (xyz, wxyz): the position (m), and the x and y axes."""
+    R = pose.quat_to_matrix(poses[..., 3:])
+    return np.concatenate([poses[..., :3], R[..., 0], R[..., 1]], -1).astype(np.float32)
 
 
 def _write_columns(info: DatasetInfo, folder: Path) -> list[str]:

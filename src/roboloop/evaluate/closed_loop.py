@@ -48,14 +48,19 @@ def plan(
     Returns:
         What happened, and the loops with their logs.
     """
-    trackers = [
-        Tracker(cell, tracker, rng)
-        for cell, rng in zip(cells, rngs_for(seed, TRACKER_STAGE, indices), strict=True)
-    ]
+    trackers = trackers_of(cells, tracker, seed, indices)
     policy = PlannerPolicy(cells if believed is None else believed, rngs, tracker)
     horizon = HORIZON_STEPS * (len(cells[0].task.steps()) + 1)
     ends = rollout(cells, policy, rngs, horizon, 1, start_spread, trackers, disturbances)
     return ends, policy.loops
+
+
+def trackers_of(
+    cells: Sequence[Cell], tracker: TrackerConfig, seed: int, indices: Sequence[int]
+) -> list[Tracker]:
+    """A tracker for each cell; see `plan`."""
+    rngs = rngs_for(seed, TRACKER_STAGE, indices)
+    return [Tracker(cell, tracker, rng) for cell, rng in zip(cells, rngs, strict=True)]
 
 
 def misjudged(

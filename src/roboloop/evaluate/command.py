@@ -13,7 +13,7 @@ from roboloop.cell import load_cells
 from roboloop.data.video import encode
 from roboloop.demo.chunks import count_failures, need_out, run_chunks
 from roboloop.demo.execute import rngs_for
-from roboloop.evaluate.closed_loop import disturb, plan
+from roboloop.evaluate.closed_loop import disturb, plan, trackers_of
 from roboloop.evaluate.disturb import Kind
 from roboloop.evaluate.rollout import rollout
 from roboloop.evaluate.tracker import TrackerConfig
@@ -59,7 +59,7 @@ class Config(CommonFlags):
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    """How well the planner sees where things are."""
+    """How well the planner, or a policy without images, sees where things are."""
     disturb: Kind = "none"
     """What somebody does meanwhile: moves the object, pulls it out of the hand, moves the goal."""
     videos: bool = True
@@ -134,7 +134,8 @@ def _evaluate(config: Config, policy: str, indices: range) -> list[dict[str, Any
             config.horizon_steps,
             config.execute_steps,
             config.start_spread,
-            disturbances=disturbances,
+            trackers_of(cells, config.tracker, config.seed, indices),
+            disturbances,
         )
         logs = [[] for _ in ends]
     for index, end in zip(indices, ends, strict=True):

@@ -45,7 +45,7 @@ def rollout(
 
     Args:
         cells: Where; they share a layout.
-        policy: Who acts; it sees cameras, joints and the instruction.
+        policy: Who acts; it sees cameras (or where things are), joints and the instruction.
         rngs: Randomness of the start, one a cell.
         horizon_steps: Control steps of every rollout.
         execute_steps: Control steps that are taken of each chunk.

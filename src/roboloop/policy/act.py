@@ -32,6 +32,8 @@ class Act(nn.Module):
     place_std: Tensor
     posture_mean: Tensor
     posture_std: Tensor
+    objects_mean: Tensor
+    objects_std: Tensor
 
     def __init__(
         self,
@@ -45,7 +47,7 @@ class Act(nn.Module):
         for name in STATISTICS:
             self.register_buffer(name, torch.tensor(getattr(scaling, name)))
         self.n_arm = scaling.arm_mean.shape[1]
-        sizes = len(scaling.state_mean), self.n_arm, N_WAYPOINTS
+        sizes = len(scaling.objects_mean), len(scaling.state_mean), self.n_arm, N_WAYPOINTS
         self.model = ActModel(config, cameras, hand_cameras, *sizes, self.place_mean.clone())
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -61,11 +63,12 @@ class Act(nn.Module):
         """Return a chunk of actions in the actuators' units.
 
         Args:
-            inputs: `images.<camera>` (B, h, w, 3) uint8, `state` (B, n_state), `text` (B, n_text).
+            inputs: `images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 9); `state` (B,
+                n_state), `text` (B, n_text).
         """
         state = inputs["state"][:, None]
         images = {name: to_float(inputs[f"images.{name}"]) for name in self.cameras}
-        sight = self._look(images, inputs["text"], state)
+        sight = self._look(images, inputs.get("objects"), inputs["text"], state)
         places = sight.fused
         postures = self._posture(sight, places)
         arm, gripper = self._act(sight, state, places[:, None], postures[:, None])
@@ -92,7 +95,7 @@ class Act(nn.Module):
         if noise is not None:
             images = {k: jittered(v, config.color_jitter, noise) for k, v in images.items()}
             places = places + config.place_noise * normal(places, noise)
-        sight = self._look(images, batch["text"], batch["state"])
+        sight = self._look(images, batch.get("objects"), batch["text"], batch["state"])
         terms = self._seeing(sight, batch) | self._acting(sight, batch, places, noise)
         weights = {
             "place_loss": config.place_weight,
@@ -106,18 +109,13 @@ class Act(nn.Module):
         return {"loss": loss, **terms, "place_error": miss}
 
     def _seeing(self, sight: Sight, batch: dict[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
-        """Losses on where the hand will act: by camera, in space and in the image."""
+        """Losses on where the hand will act: by who says so, in space and in the image."""
         places, postures = batch["places"][:, 0], self._posture_scaled(batch["postures"][:, 0])
-        by_camera = [
-            (
-                place_loss(sight.places[name] - places, sight.log_scale[name]),
-                heat_loss(sight.heat[name], batch[f"points.{name}"]),
-            )
-            for name in self.cameras
-        ]
-        place, point = (torch.stack(terms).mean() for terms in zip(*by_camera, strict=True))
+        place = [place_loss(sight.places[k] - places, sight.log_scale[k]) for k in sight.places]
+        point = [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
         posture = F.smooth_l1_loss(self._posture(sight, places), postures, beta=HUBER)
-        return {"place_loss": place, "point_loss": point, "posture_loss": posture}
+        losses = {"place_loss": torch.stack(place).mean(), "posture_loss": posture}
+        return losses | ({"point_loss": torch.stack(point).mean()} if point else {})
 
     def _acting(
         self,
@@ -143,14 +141,17 @@ class Act(nn.Module):
     def _look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
+        objects: Float[Tensor, "B n_obj 9"] | None,
         text: Float[Tensor, "B n_text"],
         state: Float[Tensor, "B W n_state"],
     ) -> Sight:
         """Ask the cameras; of the state they are told what is in the hand, not where it is."""
+        if objects is not None:
+            objects = (objects - self.objects_mean) / self.objects_std
         first, n = state[:, 0], self.n_arm
         p, x, y = first[:, n + 1 : n + 10].unflatten(-1, (3, 3)).unbind(1)
         hand = Hand(p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
-        return self.model.look(images, text, self._scaled(first)[:, n : n + 1], hand)
+        return self.model.look(images, objects, text, self._scaled(first)[:, n : n + 1], hand)
 
     def _posture(self, sight: Sight, places: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P n_arm"]:
         """How the arm will stand at places, scaled."""

@@ -5,23 +5,34 @@ from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
+from roboloop.data.cache import object_numbers
 from roboloop.errors import RoboloopError
 from roboloop.policy.act import Act
-from roboloop.policy.base import IMAGES, STATE, TASK, Checkpoint, Observation, check_observation
+from roboloop.policy.base import (
+    ENVIRONMENT,
+    IMAGES,
+    STATE,
+    TASK,
+    Checkpoint,
+    Observation,
+    check_observation,
+)
 from roboloop.policy.checkpoint import RECORD, WEIGHTS, read_checkpoint
 from roboloop.policy.text import embed
 
 
 class ActPolicy:
-    """A trained policy; it keeps nothing from one call to the next."""
+    """A trained policy; it remembers nothing but where it last saw things."""
 
-    sees_environment, finished = False, None
+    finished = None
 
     def __init__(self, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
         self.checkpoint, self.px = checkpoint, checkpoint.px
+        self.sees_environment = not checkpoint.px
+        self._seen: np.ndarray | None = None
         self._net = Act.of_weights(checkpoint, weights).eval()
 
     @classmethod
@@ -40,7 +51,8 @@ class ActPolicy:
             raise RoboloopError(problem, path=folder) from None
 
     def reset(self, n: int) -> None:
-        """Do nothing: the policy has no memory."""
+        """Forget where things were."""
+        self._seen = None
 
     def act(self, observation: Observation) -> Float32[np.ndarray, "N H nu"]:
         """Return a chunk of actions for every robot.
@@ -54,7 +66,23 @@ class ActPolicy:
             f"images.{name}": torch.from_numpy(observation[IMAGES + name])
             for name in checkpoint.cameras
         }
+        if self.sees_environment:
+            inputs["objects"] = torch.from_numpy(self._objects(observation[ENVIRONMENT]))
         inputs["state"] = torch.from_numpy(observation[STATE])
         inputs["text"] = torch.from_numpy(embed(observation[TASK]))
         with torch.inference_mode():
             return self._net.actions(inputs).numpy()
+
+    def _objects(self, tracked: Float64[np.ndarray, "N m"]) -> Float32[np.ndarray, "N n_obj 9"]:
+        """What the network is told of the objects; those that are not seen are where they were."""
+        n_objects = len(self._net.objects_mean)
+        if tracked.shape[1] != 7 * n_objects:
+            raise RoboloopError(
+                f"the tracker gives {tracked.shape[1]} numbers, wanted the poses of {n_objects} "
+                "objects (7 each)",
+                "policies without images know free objects only, no drawers or doors",
+            )
+        if self._seen is not None:
+            tracked = np.where(np.isnan(tracked), self._seen, tracked)
+        self._seen = tracked
+        return object_numbers(tracked.reshape(len(tracked), n_objects, 7))

@@ -62,7 +62,7 @@ class Checkpoint:
     hand_cameras: tuple[str, ...]
     """Those that move with the hand."""
     px: int
-    """Height and width of the images."""
+    """Height and width of the images; 0 is for a policy that is told where the objects are."""
     state_names: tuple[str, ...]
     """Dimensions of `observation.state`; see `Task.dimension_names`."""
     action_names: tuple[str, ...]
@@ -76,15 +76,16 @@ def check_observation(observation: Observation, cameras: Sequence[str], px: int 
     """Refuse an observation that a real robot would not have, or that lacks something.
 
     Raises:
-        RoboloopError: A key is unknown (such as an object's pose) or missing, or an image has
-            another size.
+        RoboloopError: A key is unknown (such as an object's pose, for a policy that sees images)
+            or missing, or an image has another size.
     """
-    wanted = {STATE, TASK, *(IMAGES + name for name in cameras)}
-    extra = [k for k in observation if k not in (STATE, TASK) and not k.startswith(IMAGES)]
+    told = () if px != 0 else (ENVIRONMENT,)
+    wanted = {STATE, TASK, *told, *(IMAGES + name for name in cameras)}
+    extra = [k for k in observation if k not in (STATE, TASK, *told) and not k.startswith(IMAGES)]
     if extra:
         raise RoboloopError(
             f"the policy is shown {', '.join(sorted(extra))}",
-            f"it may see {STATE}, {TASK} and cameras only",
+            f"it may see {STATE}, {TASK} and {' and '.join(told) or 'cameras'} only",
         )
     missing = sorted(wanted - observation.keys())
     if missing:

@@ -20,10 +20,10 @@ BATCH = {"tiny": 8, "small": 32, "full": 64}
 
 @dataclass(frozen=True)
 class Config(CommonFlags):
-    """Train an image policy; Ctrl-C saves, and the same command goes on exactly."""
+    """Train a policy; Ctrl-C saves, and the same command goes on exactly."""
 
     dataset: Positional[Path]
-    """A LeRobot v3 dataset with images, such as `roboloop generate` writes."""
+    """A LeRobot v3 dataset, such as `roboloop generate` writes."""
     policy: str = "act"
     """Recipe to train."""
     steps: int | None = None
@@ -35,7 +35,8 @@ class Config(CommonFlags):
     learning_rate: float = 2e-3
     """Highest learning rate."""
     px: int | None = None
-    """Height and width of the images that the policy sees; by default those of the dataset."""
+    """Height and width of the images that the policy sees; by default those of the dataset. With 0,
+    or where there are none, it is told where the free objects are instead."""
 
 
 def run(config: Config) -> None:
@@ -48,7 +49,8 @@ def run(config: Config) -> None:
         raise RoboloopError("no output folder", "give --out DIR")
     with Run.open(config.out, "train", config, config.seed, config.overwrite) as record:
         if not record.finished:
-            px = config.px or read_info(config.dataset).px
+            info = read_info(config.dataset)
+            px = config.px if config.px is not None else info.px if info.cameras else 0
             cache = read_cache(build_cache(config.dataset, px))
             cache = replace(cache, views=read_views(config.dataset))
             checkpoint = describe(config, cache, px)

@@ -1,4 +1,4 @@
-"""The network of the action-chunking policy: where to act, from pixels; how, from there."""
+"""The network of the action-chunking policy: where to act, from what it sees; how, from there."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ SHARPNESS = 4.0
 """Gain of the keypoints' heat maps: spread over the whole image, they would hardly learn."""
 SPREAD = 0.05
 """How wrong a camera expects to be before it has learnt anything, m."""
+OBJECTS = "objects"
+"""Among the cameras, who says where to act from where the objects are."""
 HAND_REACH, NEAR = 0.1, 0.02
 """Scales of the way that the hand has to go: far from its goal, and close to it, m."""
 
@@ -29,7 +31,7 @@ class Hand:
 
 @dataclass(frozen=True)
 class Sight:
-    """What the cameras say. Places are in the robot's base frame, m."""
+    """What the cameras (or `OBJECTS`) say. Places are in the robot's base frame, m."""
 
     context: Float[Tensor, "B d"]
     places: dict[str, Float[Tensor, "B P 3"]]
@@ -88,6 +90,24 @@ class CameraEncoder(nn.Module):
         return tokens, points, heat.unflatten(2, fine.shape[-2:])
 
 
+class ObjectEncoder(nn.Module):
+    """Stands in for the cameras where it is known how the objects lie."""
+
+    def __init__(self, config: ActConfig, n_objects: int) -> None:
+        super().__init__()
+        d, n_values = config.d_model, 2 * config.n_keypoints
+        self.token = nn.Linear(9, d)
+        self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
+        self.values = perceptron(9 * n_objects + d, 4 * d, n_values)
+
+    def forward(
+        self, objects: Float[Tensor, "B n_obj 9"], task: Float[Tensor, "B d"]
+    ) -> tuple[Float[Tensor, "B n_obj d"], Float[Tensor, "B v"]]:
+        """Return a token for each object, and as many values as a camera's keypoints have."""
+        values = self.values(torch.cat([objects.flatten(1), task], 1))
+        return self.token(objects) + self.identity, values
+
+
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     """Make a convolution whose output is as large as its input under ReLU (He et al. 2015)."""
     layer = nn.Conv2d(c_in, c_out, size, stride, padding=(size - stride + 1) // 2)
@@ -137,7 +157,8 @@ def perceptron(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
 class ActModel(nn.Module):
     """The cameras say where the hand will act next; those places and the arm's state, how.
 
-    Each camera is an expert on the coming waypoints. It is shown the images, the task and the
+    Each camera is an expert on the coming waypoints (or one that is told where the objects are, in
+    place of all). It is shown the images, the task and the
     hand's opening, but not where the arm is: from that it would guess where a demonstration is
     heading, which is no guide once the policy itself has strayed. A camera on the hand answers in
     the hand's frame. The actions are learnt from the recorded places, and at run time made from
@@ -151,6 +172,7 @@ class ActModel(nn.Module):
         config: ActConfig,
         cameras: tuple[str, ...],
         hand_cameras: tuple[str, ...],
+        n_objects: int,
         n_state: int,
         n_arm: int,
         n_waypoints: int,
@@ -162,14 +184,16 @@ class ActModel(nn.Module):
         self.latent, self.n_waypoints, self.hand_cameras = config.latent, n_waypoints, hand_cameras
         self.chunk = config.chunk_steps, n_arm + 1
         self.cameras = nn.ModuleDict({name: CameraEncoder(config) for name in cameras})
+        self.objects = ObjectEncoder(config, n_objects) if n_objects else None
+        experts = (*cameras, *([OBJECTS] if n_objects else []))
         self.task = nn.Linear(TEXT_DIM, d)
         self.opening = nn.Linear(1, d)
-        self.query = perceptron(n_points * len(cameras), 2 * d, d)
+        self.query = perceptron(n_points * len(experts), 2 * d, d)
         self.encoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.decoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.norm_memory, self.norm_out = nn.LayerNorm(d), nn.LayerNorm(d)
         self.places = nn.ModuleDict(
-            {name: perceptron(d + n_points, 2 * d, 4 * n_waypoints) for name in cameras}
+            {name: perceptron(d + n_points, 2 * d, 4 * n_waypoints) for name in experts}
         )
         self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_arm * n_waypoints)
         n_actions, n_goal = math.prod(self.chunk), (n_arm + 9) * n_waypoints
@@ -179,21 +203,26 @@ class ActModel(nn.Module):
     def look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
+        objects: Float[Tensor, "B n_obj 9"] | None,
         text: Float[Tensor, "B n_text"],
         opening: Float[Tensor, "B 1"],
         hand: Hand,
     ) -> Sight:
-        """Say where the hand will act.
+        """Say where the hand will act; where objects are is normalised.
 
         The keypoints' positions also reach query and experts directly: attention over normalised
         tokens learns where things are much more slowly.
         """
         task = self.task(text) + self.opening(opening)
         views = {name: encoder(images[name], task) for name, encoder in self.cameras.items()}
-        memory = torch.cat([tokens for tokens, _, _ in views.values()] + [task[:, None]], 1)
+        points = {name: points.flatten(1) for name, (_, points, _) in views.items()}
+        tokens = [tokens for tokens, _, _ in views.values()]
+        if self.objects is not None:
+            told, points[OBJECTS] = self.objects(objects, task)
+            tokens.append(told)
+        memory = torch.cat([*tokens, task[:, None]], 1)
         for block in self.encoder:
             memory = block(memory)
-        points = {name: points.flatten(1) for name, (_, points, _) in views.items()}
         query = (self.query(torch.cat(list(points.values()), 1)) + task)[:, None]
         for block in self.decoder:
             query = block(query, self.norm_memory(memory))

@@ -13,7 +13,8 @@ from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8, `state` (B, W, n_state), `action` (B, W, H, nu),
+"""`images.<camera>` (B, h, w, 3) uint8 or `objects` (B, n_obj, 9), `state` (B, W, n_state),
+`action` (B, W, H, nu),
 `imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
 `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
@@ -40,6 +41,8 @@ class Samples:
             f"images.{name}": shifted(images[frames], offsets[name])
             for name, images in cache.images.items()
         }
+        if cache.objects is not None:
+            batch["objects"] = cache.objects[frames]
         batch["state"] = cache.state[window]
         batch["action"] = cache.action[chunk]
         batch["imitate"] = cache.imitate[chunk].astype(np.float32)
@@ -164,6 +167,9 @@ class Scaling:
     posture_mean: Float32[Array, "n_arm"]
     """Of the arm's joints there, rad."""
     posture_std: Float32[Array, "n_arm"]
+    objects_mean: Float32[Array, "n_obj 9"]
+    """Of where objects are, for policies that are told; none for the others."""
+    objects_std: Float32[Array, "n_obj 9"]
 
 
 MIN_STD = 0.01
@@ -175,6 +181,8 @@ def measure_scaling(samples: Samples) -> Scaling:
     arm = [samples.arm_targets(step) for step in range(samples.config.chunk_steps)]
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
+    objects = samples.cache.objects
+    objects = np.zeros((1, 0, 9), np.float32) if objects is None else objects
 
     def std(values: Array) -> Array:
         return np.maximum(values.std(0), MIN_STD)
@@ -189,4 +197,6 @@ def measure_scaling(samples: Samples) -> Scaling:
         place_std=std(places),
         posture_mean=postures.mean(0),
         posture_std=std(postures),
+        objects_mean=objects.mean(0),
+        objects_std=std(objects),
     )
