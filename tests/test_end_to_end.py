@@ -134,6 +134,18 @@ def test_an_attempt_alone_is_the_one_of_the_run(whole, tmp_path):
     assert np.array_equal(alone.sim_states, together.sim_states)
 
 
+@pytest.mark.slow
+def test_a_cluster_writes_the_same_bytes(whole, tmp_path):
+    pytest.importorskip("ray")
+    sources = map(str, (whole / "demo", whole / "scene", whole / "task"))
+    flags = ["--scale", "tiny", "--cluster", "local", "--workers", "2", "--out", str(tmp_path)]
+    words = [sys.executable, "-m", "roboloop", "generate", *sources, *flags]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(whole / "generate" / "cache")  # training's
+    assert contents(tmp_path) == contents(whole / "generate")
+
+
 def test_a_killed_and_resumed_run_writes_the_same_bytes(whole, tmp_path):
     out = tmp_path / "killed"
     assert stop_when(out, "generate/shards/*.parquet", signal.SIGKILL) == -signal.SIGKILL

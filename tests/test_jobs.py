@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from roboloop.demo.chunks import HOPELESS, run_chunks, succeeded
 from roboloop.errors import RoboloopError
 from roboloop.jobs import map_jobs
 
@@ -71,3 +74,54 @@ def test_a_killed_worker_is_made_up_for(tmp_path: Path):
 def test_a_unit_that_kills_its_worker_again_is_an_error():
     with pytest.raises(RoboloopError, match="killed, twice, at unit [0-3] of 6\nhint: .*--workers"):
         list(map_jobs(die_always, range(6), 2))
+
+
+def fail(indices: range) -> list[str]:
+    return ["out of reach"] * len(indices)
+
+
+def test_what_never_succeeds_ends_early(tmp_path: Path):
+    tried = run_chunks("fail", tmp_path, 1000, 10, fail, 1, succeeded, enough=5)
+    assert len(tried) == HOPELESS
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9"),
+        ("here", "`here` is not an address"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_an_error(address: str, problem: str):
+    pytest.importorskip("ray")
+    with pytest.raises(RoboloopError, match=problem):
+        next(map_jobs(square, range(3), cluster=address))
+
+
+def die_once_then_refuse(marker: Path, x: int) -> int:
+    return refuse(2 if x == 8 else die_once(marker, x) + 10) - 10
+
+
+def test_a_cluster_gives_results_in_order_and_makes_up_for_the_dead(tmp_path: Path):
+    """In a process of its own: Ray leaves sockets and threads behind."""
+    pytest.importorskip("ray")
+    script = f"""
+from functools import partial
+from pathlib import Path
+from roboloop.errors import RoboloopError
+from roboloop.jobs import map_jobs
+from test_jobs import die_once_then_refuse
+work = partial(die_once_then_refuse, Path({str(tmp_path / "died")!r}))
+results = map_jobs(work, range(9), 2, "local")
+assert [next(results) for _ in range(8)] == [*range(8)]
+try:
+    next(results)
+except RoboloopError as error:
+    print(error)
+"""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{here}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+    assert "no twos" in done.stdout, done.stderr
+    assert (tmp_path / "died").exists()

@@ -250,3 +250,12 @@ def test_importing_run_is_light():
     code = "import roboloop.run, sys; print({'numpy', 'torch', 'mujoco'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_two_runs_cannot_write_to_one_folder(tmp_path: Path) -> None:
+    with Run.open(tmp_path / "out", "stage", Config(), 0) as run:
+        with pytest.raises(RoboloopError, match="another run is writing to the output folder"):
+            Run.open(tmp_path / "out", "stage", Config(), 0, overwrite=True)
+        run.finish()
+    with Run.open(tmp_path / "out", "stage", Config(), 0) as run:
+        assert run.finished

@@ -1,4 +1,4 @@
-"""Independent units of work on this machine's processes, results in order."""
+"""Independent units of work on this machine's processes or a cluster's, results in order."""
 
 import multiprocessing
 import os
@@ -9,6 +9,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from roboloop.cluster import map_on_cluster
 from roboloop.errors import RoboloopError
 
 Item = TypeVar("Item")
@@ -21,7 +22,10 @@ MAX_LOSSES = 1
 
 
 def map_jobs(
-    fn: Callable[[Item], Result], items: Sequence[Item], workers: int = 1
+    fn: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int = 1,
+    cluster: str | None = None,
 ) -> Iterator[Result]:
     """Yield `fn(item)` for every item, in order, whatever the number of workers.
 
@@ -33,10 +37,14 @@ def map_jobs(
         fn: A module-level function, or a `partial` of one.
         items: What to do, picklable.
         workers: Processes; 1 works in this one.
+        cluster: Address of a Ray cluster that does the work; see `map_on_cluster`.
 
     Raises:
-        RoboloopError: Workers died, twice at the same place.
+        RoboloopError: Workers died, twice at the same place; or no such cluster answers.
     """
+    if cluster is not None:
+        yield from map_on_cluster(fn, items, cluster, workers)
+        return
     if workers <= 1:
         yield from map(fn, items)
         return

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -59,7 +61,7 @@ class CommonFlags(OutputFlags):
     """Empty the output folder first."""
 
 
-_NOT_RESULTS = frozenset({"out", "workers", "overwrite", "json", "quiet", "debug"})
+_NOT_RESULTS = frozenset({"out", "workers", "cluster", "overwrite", "json", "quiet", "debug"})
 """Fields that do not change what a run writes: a resumed run may have others."""
 
 
@@ -148,11 +150,13 @@ class Run:
     """An output folder with a `manifest.json`; made by `Run.open`, used in a `with` block.
 
     The manifest says which stage and config made the folder, whether it is finished, and what it
-    cost over all its resumed parts. Leaving the block on an error or Ctrl-C records that.
+    cost over all its resumed parts. Leaving the block on an error or Ctrl-C records that. Until
+    then no other process can open the folder.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, manifest: dict[str, Any], lock: int) -> None:
         self.folder, self.manifest = folder, manifest
+        self._unlock = weakref.finalize(self, os.close, lock)
         self._earlier = dict(manifest["cost"])
         self._start = time.monotonic(), sum(os.times()[:4])
 
@@ -170,7 +174,8 @@ class Run:
             overwrite: Empty the folder first, if a run made it.
 
         Raises:
-            RoboloopError: The folder has another config, or something that no run made.
+            RoboloopError: The folder has another config, or something that no run made; or another
+                run is writing to it.
         """
         folder, plain = Path(folder), to_plain(config)
         if folder.is_file():
@@ -181,18 +186,20 @@ class Run:
             raise RoboloopError(
                 "the output folder holds files that no run made", "give another --out", folder
             )
-        if overwrite and names:
-            shutil.rmtree(folder)
-        _remove_leftovers(folder)
         manifest = {"stage": stage, "status": "running", "seed": seed}
         manifest |= {"command": command_line(stage, config), "config": plain}
         manifest |= {"versions": _versions(), "figures": {}}
         manifest["cost"] = {"cpu_s": 0.0, "wall_s": 0.0, "peak_rss_mib": 0.0}
-        if file.exists():
+        if file.exists() and not overwrite:
             earlier = read_json(file)
             _check_same(earlier, manifest, folder)
             manifest |= {key: earlier[key] for key in ("status", "figures", "cost")}
-        run = cls(folder, manifest)
+        lock = _lock(folder)
+        if overwrite:
+            for path in list(folder.iterdir()):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove_leftovers(folder)
+        run = cls(folder, manifest, lock)
         if not run.finished:
             run.checkpoint()
         return run
@@ -234,6 +241,20 @@ class Run:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             with contextlib.suppress(RoboloopError):  # on a full disk the first error matters
                 self._write(status, {})
+        self._unlock()
+
+
+def _lock(folder: Path) -> int:
+    """Keep a folder, made if need be, for this process until it closes the result, or dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        hint = "wait for it, or give another --out"
+        raise RoboloopError("another run is writing to the output folder", hint, folder) from None
+    return handle
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -14,6 +14,9 @@ Work = Callable[[range], list[Any]]
 """Does the attempts of a range of indices; gives one result, plain data, an index. It has to be
 picklable, repeatable, and its results may depend on nothing but the index."""
 
+HOPELESS = 50
+"""Attempts without a success after which there is no hope of enough."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -31,6 +34,7 @@ def run_chunks(
     workers: int,
     good: Callable[[Any], bool],
     enough: int | None = None,
+    cluster: str | None = None,
 ) -> list[Any]:
     """Do attempts 0..n-1 and return their results in order.
 
@@ -42,7 +46,9 @@ def run_chunks(
         work: Does a chunk.
         workers: Processes.
         good: Which results count as successes, for progress and `enough`.
-        enough: Stop after the chunk with which there are this many successes; None does all.
+        enough: Stop after the chunk with which there are this many successes, or with which
+            `HOPELESS` attempts have had none; None does all.
+        cluster: Address of a Ray cluster that does the chunks.
     """
     jobs = [
         _Job(work, range(i, min(i + size, n)), folder / "chunks" / f"{i:06d}.json")
@@ -52,7 +58,7 @@ def run_chunks(
     results: list[Any] = []
     kept = 0
     with Interruptible() as stop, console.Progress(label, enough or n) as progress:
-        fresh = map_jobs(_do, todo, workers)
+        fresh = map_jobs(_do, todo, workers, cluster)
         for job in jobs:
             if not job.result.exists():
                 _advance(fresh, job)
@@ -60,7 +66,8 @@ def run_chunks(
             results += chunk
             kept += sum(map(good, chunk))
             progress.update(kept if enough else len(results), tried=len(results), kept=kept)
-            if stop.requested or (enough is not None and kept >= enough):
+            hopeless = not kept and len(results) >= HOPELESS
+            if stop.requested or (enough is not None and (kept >= enough or hopeless)):
                 break
     return results
 

@@ -81,6 +81,9 @@ class Config(CommonFlags):
     balance: bool = False
     """Make half as many successes again as are kept, and keep those whose starts are spread like
     the starts of all attempts: success filtering alone favours easy ones."""
+    cluster: str | None = None
+    """A Ray cluster that does the work: `host:port`, `auto`, or `local` for one of `--workers`
+    processes. All its nodes have to see the same folders."""
     only: int | None = None
     """Make this attempt alone, as it is in a run of many, and keep it whatever comes of it."""
 
@@ -123,13 +126,13 @@ def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) 
     work = partial(_generate, config, order)
     enough = ceil(n * SURPLUS) if config.balance else n
     reasons = run_chunks(
-        "generate", out, limit, CHUNK, work, config.workers, good=succeeded, enough=enough
+        "generate", out, limit, CHUNK, work, config.workers, succeeded, enough, config.cluster
     )
     failures = count_failures(reasons)
     good = np.array([succeeded(reason) for reason in reasons])
     if good.sum() < n:
         why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
-        raise RoboloopError(f"only {good.sum()} of {limit} attempts succeeded", why, out)
+        raise RoboloopError(f"only {good.sum()} of {len(good)} attempts succeeded", why, out)
     twin = read_scene(config.scene / TWIN)
     names = start_names(task, twin)
     scenes = _scenes(config, range(len(reasons)))
