@@ -289,11 +289,11 @@ def load_cells(folders: Sequence[Path], task: Task) -> list[Cell]:
         twin = twins.get(twin_of(folder))
         if twin is None:
             twin = twins[twin_of(folder)] = build_cell(open_scene(twin_of(folder)), task)
-        cells.append(_elsewhere(twin, open_scene(folder, twin.graph), name))
+        cells.append(elsewhere(twin, open_scene(folder, twin.graph), name))
     return cells
 
 
-def _elsewhere(twin: Cell, graph: SceneGraph, name: str) -> Cell:
+def elsewhere(twin: Cell, graph: SceneGraph, name: str) -> Cell:
     """The cell of a scene that is the twin but for where its objects stand."""
     model = copy(twin.model)
     for obj in graph.objects:

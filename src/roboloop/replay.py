@@ -9,6 +9,7 @@ import numpy as np
 
 from roboloop import assets, console
 from roboloop.cell import cell_spec, load_cells
+from roboloop.data.layout import DatasetInfo
 from roboloop.data.origin import Origin
 from roboloop.data.part import Part, open_part
 from roboloop.data.shard import unflatten
@@ -69,7 +70,12 @@ def check_origin(part: Part, task: Task) -> None:
     if not part.has_sim:
         hint = "replaying, and generating from it, need a dataset of `roboloop demo` or `generate`"
         raise RoboloopError("the dataset has no simulator states or poses", hint, part.info.folder)
-    info, (state, action) = part.info, task.dimension_names()
+    check_robot(part.info, task)
+
+
+def check_robot(info: DatasetInfo, task: Task) -> None:
+    """Raise unless a dataset has a task's robot, joints and control step."""
+    state, action = task.dimension_names()
     facts = {
         "robot": (info.robot, task.robot),
         "fps": (info.fps, round(1 / CONTROL_DT)),

@@ -7,6 +7,7 @@ have stays empty: hand targets, object poses, the state after the last action (N
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,28 +68,61 @@ def read_hdf5(path: Path, out: Path, choices: Choices) -> DatasetInfo:
         RoboloopError: The file cannot be read, is cut off, of a newer version, or misses something
             that has no substitute; or the disk is full.
     """
+    with opened(path) as file:
+        names = demo_names(file, choices.mask)
+        plan, views = _layout(file, names, choices)
+        done = list_shards(out)
+        with console.Progress("convert", len(names)) as progress:
+            for index, name in enumerate(names):
+                if index not in done:
+                    demo = file[f"data/{name}"]
+                    episode = _episode(demo, plan, int(name.removeprefix("demo_")))
+                    write_shard(out, index, episode, _frames(demo, plan, len(episode)))
+                progress.update(index + 1)
+    if views:
+        write_views(out, views)
+    return finish_dataset(out, plan.state_names, plan.action_names)
+
+
+def read_episodes(path: Path) -> tuple[DatasetInfo, list[Episode]]:
+    """Read a file of ours: what it holds, and its episodes without their images.
+
+    Raises:
+        RoboloopError: See `read_hdf5`.
+    """
+    with opened(path) as file:
+        names = demo_names(file)
+        plan, _ = _layout(file, names, Choices())
+        episodes = [_episode(file[f"data/{name}"], plan, k) for k, name in enumerate(names)]
+    tasks = tuple(dict.fromkeys(episode.task for episode in episodes))
+    n_frames, columns = sum(map(len, episodes)), (plan.state_names, plan.action_names)
+    return DatasetInfo(
+        path, plan.robot, plan.fps, len(names), n_frames, tasks, {}, *columns
+    ), episodes
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a file to read it; what goes wrong on the way is said with its path.
+
+    Raises:
+        RoboloopError: It is not there, cannot be read, or is cut off.
+    """
     h5py = import_h5py()
     if not path.exists():
         raise RoboloopError(f"no file {path.name}", None, path)
     try:
         with h5py.File(path, "r") as file:
-            names = _demos(file, choices.mask)
-            plan, views = _layout(file, names, choices)
-            done = list_shards(out)
-            with console.Progress("convert", len(names)) as progress:
-                for index, name in enumerate(names):
-                    if index not in done:
-                        demo = file[f"data/{name}"]
-                        episode = _episode(demo, plan, int(name.removeprefix("demo_")))
-                        write_shard(out, index, episode, _frames(demo, plan, len(episode)))
-                    progress.update(index + 1)
+            yield file
     except (OSError, KeyError, RuntimeError) as error:
         raise RoboloopError(f"{path.name} cannot be read: {error}", _hint(error), path) from None
     except RoboloopError as error:
         raise RoboloopError(error.problem, error.hint, error.path or path) from None
-    if views:
-        write_views(out, views)
-    return finish_dataset(out, plan.state_names, plan.action_names)
+
+
+def is_ours(file: Any) -> bool:
+    """Whether we wrote a file, which then has everything that a dataset of ours has."""
+    return "data" in file and "roboloop" in file["data"].attrs
 
 
 def _hint(error: Exception) -> str:
@@ -98,8 +132,8 @@ def _hint(error: Exception) -> str:
     return "is it an HDF5 file?" if "signature" in text else "was it cut off while copying?"
 
 
-def _demos(file: Any, mask: str | None) -> list[str]:
-    """Return the names of the demonstrations, in order of their numbers."""
+def demo_names(file: Any, mask: str | None = None) -> list[str]:
+    """Return the names of the demonstrations, in order of their numbers; see `Choices.mask`."""
     if "data" not in file:
         raise RoboloopError(f"no group `data`, only {', '.join(file) or 'nothing'}")
     names = [name for name in file["data"] if re.fullmatch(r"demo_\d+", name)]
@@ -125,7 +159,7 @@ def _layout(file: Any, names: list[str], choices: Choices) -> tuple[_Layout, dic
     images = [key for key, values in first["obs"].items() if _is_image(values)]
     cameras = {re.sub("_(image|rgb)$", "", key): key for key in images}
     n_actions = first["actions"].shape[1]
-    if "roboloop" in data.attrs:
+    if is_ours(file):
         ours = json.loads(data.attrs["roboloop"])
         if ours["version"] > VERSION:
             problem = f"the file is of version {ours['version']}, this program reads {VERSION}"

@@ -20,10 +20,10 @@ from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import write_attempts
 from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
-from roboloop.generate.diversity import diversity, hand_paths
+from roboloop.generate.diversity import diversity, hand_paths, source_paths
 from roboloop.generate.segments import MAX_OFFSET
 from roboloop.generate.select import How, Selection
-from roboloop.generate.sources import read_sources
+from roboloop.generate.sources import read_recordings, read_sources
 from roboloop.generate.transform import Carrying, Transformer, rank
 from roboloop.interval import percent
 from roboloop.record import to_plain
@@ -51,7 +51,7 @@ class Config(CommonFlags):
     """Carry the seed episodes to many cousins, run them in physics, render what succeeds."""
 
     demo: Positional[Path]
-    """The folder that `roboloop demo` wrote."""
+    """The folder that `roboloop demo` wrote, or another dataset or HDF5 file of demonstrations."""
     scene: Positional[Path]
     """The folder that `roboloop scene` wrote."""
     task: Positional[Path]
@@ -143,7 +143,8 @@ def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) 
     info = finish_dataset(out, *task.dimension_names(), indices=kept)
     chosen = np.isin(np.arange(len(good)), kept)
     spread = coverage(names, starts, chosen)
-    unlike = diversity(hand_paths(out), hand_paths(config.demo))
+    recordings = read_recordings(config.demo, config.scene, config.task)
+    unlike = diversity(hand_paths(out), source_paths(recordings))
     record.finish(
         kept=int(good.sum()),
         tried=len(reasons),

@@ -1,12 +1,15 @@
 """How unlike each other generated episodes are, and how unlike their sources."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from roboloop import pose
 from roboloop.data.part import open_part
+from roboloop.generate.segments import Recording
 
 N_POINTS = 20
 """Of a path of the hand, evenly in time."""
@@ -44,12 +47,28 @@ def hand_paths(folder: Path) -> Float[np.ndarray, "N P 3"]:
     """Read where the first hand was to be in a dataset's episodes, in the base frame."""
     part = open_part(folder)
     positions = part.columns["action.eef"][:, :3].astype(float)
-    picked = np.linspace(0, len(part.lengths) - 1, min(len(part.lengths), MAX_EPISODES)).astype(int)
-    rows = [
-        np.linspace(part.starts[i], part.starts[i] + part.lengths[i] - 1, N_POINTS).round()
-        for i in picked
-    ]
-    return positions[np.stack(rows).astype(int)]
+    rows = [part.starts[i] + _rows(int(part.lengths[i])) for i in _picked(len(part.lengths))]
+    return positions[np.stack(rows)]
+
+
+def source_paths(recordings: Sequence[Recording]) -> Float[np.ndarray, "N P 3"]:
+    """Where the hand was to be in source demonstrations, in the base frame."""
+    paths = []
+    for recording in (recordings[i] for i in _picked(len(recordings))):
+        T_base_world = pose.inverse(recording.arm.cell.mount.T_world_base)
+        p_world = recording.Ts_world_target[:, :3, 3]
+        paths.append(pose.transform(T_base_world, p_world[_rows(len(p_world))]))
+    return np.stack(paths)
+
+
+def _picked(n: int) -> Int[np.ndarray, "N"]:
+    """At most `MAX_EPISODES` of `n` episodes."""
+    return np.linspace(0, n - 1, min(n, MAX_EPISODES)).astype(int)
+
+
+def _rows(n_steps: int) -> Int[np.ndarray, "P"]:
+    """The steps of an episode at which its path is compared."""
+    return np.linspace(0, n_steps - 1, N_POINTS).round().astype(int)
 
 
 def _distances(

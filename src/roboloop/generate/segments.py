@@ -80,10 +80,14 @@ def recorded(cell: Cell, episode: Episode) -> Recording:
     arm = Arm(cell)
     eef = episode.action_eef[:, : len(EEF_NAMES)].astype(float)
     qpos = qpos_of(cell.model, episode.sim_states)
-    Ts_base_target = pose.from_parts(eef[:, :3], pose.quat_to_matrix(eef[:, 3:7]))
+    if eef.size:
+        Ts_base_target = pose.from_parts(eef[:, :3], pose.quat_to_matrix(eef[:, 3:7]))
+        Ts_world_target = cell.mount.T_world_base @ Ts_base_target
+    else:
+        Ts_world_target = arm.eefs(episode.action[:, :-1].astype(float))
     return Recording(
         arm,
-        cell.mount.T_world_base @ Ts_base_target,
+        Ts_world_target,
         qpos,
         arm.eefs(qpos[:, cell.arm_qpos]),
         cell.robot.opening(episode.action[:, -1].astype(float)),

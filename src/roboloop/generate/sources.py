@@ -6,13 +6,15 @@ from pathlib import Path
 
 from roboloop.cell import load_cells
 from roboloop.data.episode import Episode
+from roboloop.data.hdf5_read import is_ours, opened, read_episodes
 from roboloop.data.origin import Origin, find_origin
 from roboloop.data.part import open_part
 from roboloop.data.reader import iter_episodes
 from roboloop.errors import RoboloopError
-from roboloop.generate.segments import cut_stages, recorded
+from roboloop.generate.imported import posed, replayed, staged
+from roboloop.generate.segments import Recording, cut_stages, recorded
 from roboloop.generate.select import Source
-from roboloop.replay import check_origin
+from roboloop.replay import check_origin, check_robot
 from roboloop.task.spec import Stage, Task, read_task
 
 
@@ -70,21 +72,57 @@ def _outline(stage: Stage) -> tuple[str | None, ...]:
 
 @cache
 def read_sources(demo: Path, scene: Path, task_path: Path) -> list[Source]:
-    """Read the stages' segments of every source episode.
+    """Read the stages' segments of every source episode; see `read_recordings`."""
+    return [cut_stages(recording) for recording in read_recordings(demo, scene, task_path)]
+
+
+@cache
+def read_recordings(demo: Path, scene: Path, task_path: Path) -> list[Recording]:
+    """Read the source demonstrations.
 
     Args:
-        demo: The dataset.
+        demo: A dataset, with simulator states or with scenes to replay it in, or an HDF5 file, ours
+            or one with poses.
         scene: Where the sources were made, unless by another robot.
         task_path: The task that they are for.
 
     Raises:
-        RoboloopError: See `origin_of`.
+        RoboloopError: See `origin_of`, `posed` and `replayed`; or a demonstration failed, or lacks
+            stages.
     """
-    origin = origin_of(demo, scene, task_path)
-    task = read_task(origin.task)
-    episodes = list(iter_episodes(demo, images=False))
-    check_stages(episodes, task, demo)
+    task = read_task(task_path)
+    if demo.is_file():
+        with opened(demo) as file:
+            ours = is_ours(file)
+        if not ours:
+            return posed(demo, scene, task)
+        info, episodes = read_episodes(demo)
+        check_robot(info, task)
+        origin = Origin(scene, task_path)
+    elif not (part := open_part(demo)).has_sim:
+        return replayed(part, scene, task)
+    else:
+        origin = origin_of(demo, scene, task_path)
+        task, episodes = read_task(origin.task), list(iter_episodes(demo, images=False))
+    return _recorded(episodes, origin, task, demo)
+
+
+def _recorded(
+    episodes: Sequence[Episode], origin: Origin, task: Task, demo: Path
+) -> list[Recording]:
+    """Take recordings from episodes with simulator states; stages nobody marked are found."""
+    for k, episode in enumerate(episodes):
+        if not (episode.sim_states.shape[1] and episode.scene):
+            problem = f"demonstration {k} has no simulator states or no scene"
+            raise RoboloopError(problem, None, demo)
+        if not episode.success:
+            hint = "`roboloop data filter --where success` leaves it out"
+            raise RoboloopError(f"demonstration {k} did not succeed", hint, demo)
+    check_stages([episode for episode in episodes if episode.subtasks], task, demo)
     cells = load_cells([origin.scene / episode.scene for episode in episodes], task)
-    return [
-        cut_stages(recorded(cell, episode)) for cell, episode in zip(cells, episodes, strict=True)
-    ]
+    recordings = list[Recording]()
+    for k, (cell, episode) in enumerate(zip(cells, episodes, strict=True)):
+        recording = recorded(cell, episode)
+        known = bool(episode.subtasks)
+        recordings.append(recording if known else staged(recording, f"demonstration {k}", demo))
+    return recordings
