@@ -83,6 +83,6 @@ def test_without_images_it_says_where_objects_are(tmp_path):
     poses = np.concatenate([e.object_poses for e in iter_episodes(dataset, images=False)])
     assert not cache.images and cache.objects is not None
     assert np.allclose(cache.objects[..., :3], poses[..., :3], atol=1e-6)
-    x, y = cache.objects[..., 3:6], cache.objects[..., 6:9]
+    x, y = cache.objects[..., 3:6], cache.objects[..., 6:]
     assert np.allclose(np.linalg.norm(x, axis=-1), 1, atol=1e-5)
     assert np.allclose((x * y).sum(-1), 0, atol=1e-5)

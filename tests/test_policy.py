@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from roboloop.data.cache import OBJECT_NUMBERS, Cache
+from roboloop.data.cache import Cache
 from roboloop.errors import RoboloopError
 from roboloop.policy.act_policy import ActPolicy
 from roboloop.policy.base import Checkpoint, check_observation
@@ -158,7 +158,7 @@ def test_perfect_predictions_give_back_the_recorded_actions(space):
 
 def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
     rng, cache = np.random.default_rng(0), make_cache()
-    objects = rng.normal(size=(len(cache.state), 2, OBJECT_NUMBERS)).astype(np.float32)
+    objects = rng.normal(size=(len(cache.state), 2, 9)).astype(np.float32)
     cache = replace(cache, images={}, objects=objects)
     train(cache, replace(make_checkpoint(), cameras=(), px=0), SCHEDULE, tmp_path, seed=0)
     policy = load_policy(str(tmp_path))

@@ -39,9 +39,6 @@ COLUMNS = {
 }
 """Arrays of the cache and the columns they come from."""
 OBJECTS = "objects.npy"
-HARMONICS = np.array([2, 3, 4])
-"""Times the yaw: what has two, three or four like sides is not changed by such a turn."""
-OBJECT_NUMBERS = 9 + 2 * len(HARMONICS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +59,8 @@ class Cache:
     """Instruction of each episode."""
     views: dict[str, View] = field(default_factory=dict)
     """Where the cameras are, for those that are calibrated."""
-    objects: Float32[Array, "n n_obj 15"] | None = None
-    """In place of images: what `object_numbers` says of each free object."""
+    objects: Float32[Array, "n n_obj 9"] | None = None
+    """In place of images: of each free object its position (m) and its x and y axes."""
 
     @property
     def hand_cameras(self) -> tuple[str, ...]:
@@ -120,16 +117,10 @@ def read_cache(folder: Path | str) -> Cache:
     return Cache(images=images, tasks=tuple(record["tasks"]), objects=objects, **arrays)
 
 
-def object_numbers(poses: Float64[Array, "*B 7"]) -> Float32[Array, "*B 15"]:
-    """What a policy is told of poses (xyz, wxyz).
-
-    The position (m), the x and y axes, and sine and cosine of `HARMONICS` of the yaw, by which
-    turns to a like side are seen to be alike.
-    """
+def object_numbers(poses: Float64[Array, "*B 7"]) -> Float32[Array, "*B 9"]:
+    """What a policy is told of poses (xyz, wxyz): the position (m), and the x and y axes."""
     R = pose.quat_to_matrix(poses[..., 3:])
-    yaw = np.arctan2(R[..., 1, 0], R[..., 0, 0])[..., None] * HARMONICS
-    numbers = [poses[..., :3], R[..., 0], R[..., 1], np.sin(yaw), np.cos(yaw)]
-    return np.concatenate(numbers, -1).astype(np.float32)
+    return np.concatenate([poses[..., :3], R[..., 0], R[..., 1]], -1).astype(np.float32)
 
 
 def _write_columns(info: DatasetInfo, folder: Path) -> list[str]:

@@ -63,7 +63,7 @@ class Act(nn.Module):
         """Return a chunk of actions in the actuators' units.
 
         Args:
-            inputs: `images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, m); `state` (B,
+            inputs: `images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 9); `state` (B,
                 n_state), `text` (B, n_text).
         """
         state = inputs["state"][:, None]
@@ -141,7 +141,7 @@ class Act(nn.Module):
     def _look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
-        objects: Float[Tensor, "B n_obj m"] | None,
+        objects: Float[Tensor, "B n_obj 9"] | None,
         text: Float[Tensor, "B n_text"],
         state: Float[Tensor, "B W n_state"],
     ) -> Sight:

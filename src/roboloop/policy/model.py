@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from roboloop.data.cache import OBJECT_NUMBERS
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import TEXT_DIM
 
@@ -94,31 +93,19 @@ class CameraEncoder(nn.Module):
 class ObjectEncoder(nn.Module):
     """Stands in for the cameras where it is known how the objects lie."""
 
-    def __init__(self, config: ActConfig, n_objects: int, n_waypoints: int) -> None:
+    def __init__(self, config: ActConfig, n_objects: int) -> None:
         super().__init__()
         d, n_values = config.d_model, 2 * config.n_keypoints
-        self.token = nn.Linear(OBJECT_NUMBERS, d)
+        self.token = nn.Linear(9, d)
         self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
-        self.values = perceptron(OBJECT_NUMBERS * n_objects + d, 4 * d, n_values)
-        self.which = nn.Linear(d, n_objects * n_waypoints)
-        self.where = nn.Linear(OBJECT_NUMBERS, 3)
+        self.values = perceptron(9 * n_objects + d, 4 * d, n_values)
 
     def forward(
-        self, objects: Float[Tensor, "B n_obj m"], task: Float[Tensor, "B d"]
+        self, objects: Float[Tensor, "B n_obj 9"], task: Float[Tensor, "B d"]
     ) -> tuple[Float[Tensor, "B n_obj d"], Float[Tensor, "B v"]]:
         """Return a token for each object, and as many values as a camera's keypoints have."""
         values = self.values(torch.cat([objects.flatten(1), task], 1))
         return self.token(objects) + self.identity, values
-
-    def pointed_at(
-        self, objects: Float[Tensor, "B n_obj m"], context: Float[Tensor, "B d"]
-    ) -> Float[Tensor, "B P 3"]:
-        """Where the object is that each waypoint is about, up to scale and a common offset.
-
-        Chosen softly, and the same map for all: it need not be learnt anew for every place.
-        """
-        choice = self.which(context).unflatten(-1, (-1, objects.shape[1])).softmax(-1)
-        return self.where(choice @ objects)
 
 
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -197,7 +184,7 @@ class ActModel(nn.Module):
         self.latent, self.n_waypoints, self.hand_cameras = config.latent, n_waypoints, hand_cameras
         self.chunk = config.chunk_steps, n_arm + 1
         self.cameras = nn.ModuleDict({name: CameraEncoder(config) for name in cameras})
-        self.objects = ObjectEncoder(config, n_objects, n_waypoints) if n_objects else None
+        self.objects = ObjectEncoder(config, n_objects) if n_objects else None
         experts = (*cameras, *([OBJECTS] if n_objects else []))
         self.task = nn.Linear(TEXT_DIM, d)
         self.opening = nn.Linear(1, d)
@@ -216,7 +203,7 @@ class ActModel(nn.Module):
     def look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
-        objects: Float[Tensor, "B n_obj m"] | None,
+        objects: Float[Tensor, "B n_obj 9"] | None,
         text: Float[Tensor, "B n_text"],
         opening: Float[Tensor, "B 1"],
         hand: Hand,
@@ -244,8 +231,6 @@ class ActModel(nn.Module):
         for name, expert in self.places.items():
             answer = expert(torch.cat([context, points[name]], 1)).unflatten(-1, (-1, 4))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
-            if name == OBJECTS and self.objects is not None and objects is not None:
-                way = way + HAND_REACH * self.objects.pointed_at(objects, context)
             if name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
             else:

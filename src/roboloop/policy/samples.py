@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, Int64, UInt8
 
 from roboloop import pose
-from roboloop.data.cache import OBJECT_NUMBERS, Cache
+from roboloop.data.cache import Cache
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8 or `objects` (B, n_obj, m), `state` (B, W, n_state),
+"""`images.<camera>` (B, h, w, 3) uint8 or `objects` (B, n_obj, 9), `state` (B, W, n_state),
 `action` (B, W, H, nu),
 `imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
 `points.<camera>` (B, P, 2)."""
@@ -167,9 +167,9 @@ class Scaling:
     posture_mean: Float32[Array, "n_arm"]
     """Of the arm's joints there, rad."""
     posture_std: Float32[Array, "n_arm"]
-    objects_mean: Float32[Array, "n_obj m"]
-    """Of where objects are, all alike, for policies that are told; none for the others."""
-    objects_std: Float32[Array, "n_obj m"]
+    objects_mean: Float32[Array, "n_obj 9"]
+    """Of where objects are, for policies that are told; none for the others."""
+    objects_std: Float32[Array, "n_obj 9"]
 
 
 MIN_STD = 0.01
@@ -182,12 +182,7 @@ def measure_scaling(samples: Samples) -> Scaling:
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
     objects = samples.cache.objects
-    n_objects = 0 if objects is None else objects.shape[1]
-    numbers = (
-        np.zeros((1, OBJECT_NUMBERS), np.float32)
-        if objects is None
-        else objects.reshape(-1, OBJECT_NUMBERS)
-    )
+    objects = np.zeros((1, 0, 9), np.float32) if objects is None else objects
 
     def std(values: Array) -> Array:
         return np.maximum(values.std(0), MIN_STD)
@@ -202,6 +197,6 @@ def measure_scaling(samples: Samples) -> Scaling:
         place_std=std(places),
         posture_mean=postures.mean(0),
         posture_std=std(postures),
-        objects_mean=np.tile(numbers.mean(0), (n_objects, 1)),
-        objects_std=np.tile(std(numbers), (n_objects, 1)),
+        objects_mean=objects.mean(0),
+        objects_std=std(objects),
     )
