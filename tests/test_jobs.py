@@ -1,9 +1,11 @@
 """Units of work in processes; some of them kill theirs."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -76,6 +78,44 @@ def test_a_unit_that_kills_its_worker_again_is_an_error():
         list(map_jobs(die_always, range(6), 2))
 
 
+def sleep_long(folder: Path, x: int) -> int:
+    (folder / str(os.getpid())).touch()
+    time.sleep(100)
+    return x
+
+
+SLEEP = """
+if __name__ == "__main__":
+    import functools, pathlib, sys
+    from test_jobs import map_jobs, sleep_long
+    list(map_jobs(functools.partial(sleep_long, pathlib.Path(sys.argv[1])), range(4), 2))
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path):
+    script, pids = tmp_path / "sleep.py", tmp_path / "pids"
+    script.write_text(SLEEP)
+    pids.mkdir()
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    parent = subprocess.Popen([sys.executable, script, pids], env=env)
+    while len(list(pids.iterdir())) < 2:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while any(is_running(int(path.name)) for path in pids.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def fail(indices: range) -> list[str]:
     return ["out of reach"] * len(indices)
 
@@ -83,6 +123,13 @@ def fail(indices: range) -> list[str]:
 def test_what_never_succeeds_ends_early(tmp_path: Path):
     tried = run_chunks("fail", tmp_path, 1000, 10, fail, 1, succeeded, enough=5)
     assert len(tried) == HOPELESS
+
+
+def test_results_that_are_written_elsewhere_are_an_error(tmp_path: Path, monkeypatch):
+    """As when the machines of a cluster do not see the folder."""
+    monkeypatch.setattr("roboloop.demo.chunks._do", lambda job: None)
+    with pytest.raises(RoboloopError, match="were written, but are not here\nhint: do all"):
+        run_chunks("fail", tmp_path, 20, 10, fail, 1, succeeded)
 
 
 @pytest.mark.parametrize(

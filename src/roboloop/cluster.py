@@ -3,6 +3,7 @@
 All nodes have roboloop installed and see the same folders: units write what they make themselves.
 """
 
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +76,7 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         ray.init(address=address, **options)
     except ValueError:
         raise RoboloopError(f"`{address}` is not an address such as 10.0.0.1:6379", hint) from None
-    except OSError as error:  # ConnectionError is one
+    except (OSError, RuntimeError) as error:  # RuntimeError: something else listens there
         raise RoboloopError(f"no Ray cluster answers at {address}: {error}", hint) from None
 
 

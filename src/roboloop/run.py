@@ -254,6 +254,8 @@ def _lock(folder: Path) -> int:
         os.close(handle)
         hint = "wait for it, or give another --out"
         raise RoboloopError("another run is writing to the output folder", hint, folder) from None
+    except OSError as error:  # some network file systems have no locks
+        console.warn(f"{folder} cannot be locked ({error}): let no other run write to it")
     return handle
 
 

@@ -16,6 +16,7 @@ picklable, repeatable, and its results may depend on nothing but the index."""
 
 HOPELESS = 50
 """Attempts without a success after which there is no hope of enough."""
+_NO_MORE = object()
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ def run_chunks(
         enough: Stop after the chunk with which there are this many successes, or with which
             `HOPELESS` attempts have had none; None does all.
         cluster: Address of a Ray cluster that does the chunks.
+
+    Raises:
+        RoboloopError: See `map_jobs`; or the cluster does not write where this process reads.
     """
     jobs = [
         _Job(work, range(i, min(i + size, n)), folder / "chunks" / f"{i:06d}.json")
@@ -72,10 +76,15 @@ def run_chunks(
     return results
 
 
-def _advance(fresh: Iterator[None], job: _Job) -> None:
+def _advance(fresh: Iterator[object], job: _Job) -> None:
     """Wait until a chunk is done; jobs finish in order."""
     while not job.result.exists():
-        next(fresh)
+        if next(fresh, _NO_MORE) is _NO_MORE:
+            raise RoboloopError(
+                "the results of a chunk were written, but are not here",
+                "do all machines see the folder under the same path?",
+                job.result,
+            )
 
 
 def _do(job: _Job) -> None:
