@@ -1,7 +1,6 @@
 """Units of work in processes; some of them kill theirs."""
 
 import os
-import secrets
 import signal
 import subprocess
 import sys

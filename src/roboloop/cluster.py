@@ -3,7 +3,6 @@
 All nodes have roboloop installed and see the same folders: units write what they make themselves.
 """
 
-import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -66,7 +65,10 @@ def _connect(ray: Any, address: str, workers: int) -> None:
     """Start a cluster or join one."""
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if address == LOCAL:
-        ray.init(num_cpus=workers, include_dashboard=False, **options)
+        try:
+            ray.init(num_cpus=workers, include_dashboard=False, **options)
+        except Exception as error:  # Ray raises nothing more exact
+            raise RoboloopError(f"Ray did not start: {error}", "is this machine busy?") from error
         return
     hint = f"`ray start --head` there prints the address; `{LOCAL}` needs none"
     host, _, port = address.removeprefix("ray://").rpartition(":")
