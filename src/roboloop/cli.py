@@ -81,6 +81,7 @@ COMMANDS: dict[str, CommandInfo] = {
         "folders only",
         "`report.html`, self-contained",
     ),
+    "show": CommandInfo("show", "show a dataset's episodes: a sheet of frames, a film"),
     "run": CommandInfo("pipeline", "do all of it: capture and sentence in, report out"),
     "assets": CommandInfo("assets", "fetch third-party robot models once, into the cache"),
     "doctor": CommandInfo("doctor", "try everything that roboloop needs on this machine"),
@@ -99,6 +100,7 @@ _GROUPS = {
         "evaluate",
         "report",
     ),
+    "to look": ("show",),
     "set-up": ("assets", "doctor"),
 }
 
