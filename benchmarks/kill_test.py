@@ -100,9 +100,11 @@ def episode_hashes(folder: Path) -> list[str]:
 
 
 def tree_hash(folder: Path) -> str:
-    """A hash of all files and their names, but for the manifest, which holds times."""
+    """A hash of all files and their names, but for the manifest, which holds times, and `chunks/`,
+    which has what workers had begun when there was enough."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"):
+    others = {folder / "manifest.json", *folder.glob("chunks/*")}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p not in others):
         digest.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return digest.hexdigest()
 
