@@ -15,7 +15,7 @@ from roboloop.scene.families.base import box_size, carcass_of
 from roboloop.scene.graph import Camera, SceneGraph, SceneObject, Support
 
 UP = np.array([0.0, 0.0, 1.0])
-HOLLOW = ("bowl", "plate", "mug", "pan", "basket", "tray", "serving_tray", "holder")
+HOLLOW = ("bowl", "plate", "mug", "pan", "basket", "tray", "serving_tray", "holder", "bin")
 SIZES = {
     "box": (0.08, 0.042, 0.02),
     "bar": (0.18, 0.035, 0.035),
@@ -47,6 +47,9 @@ SIZES = {
     "tripod": (0.09, 0.11, 0.14),
     "socket": (0.1, 0.1, 0.04),
     "plug": (0.06, 0.06, 0.06),
+    "bin": (0.39, 0.49, 0.06),
+    "coffee_machine": (0.20, 0.12, 0.17),
+    "pod": (0.045, 0.045, 0.034),
 }
 
 

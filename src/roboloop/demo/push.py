@@ -24,6 +24,8 @@ TILTS = np.deg2rad([0.0, 30.0, 60.0])
 """Hands beside what they push lean back by this much."""
 PRESS = 0.004
 """How far a pushing hand goes into what it pushes, if that did not give way, m."""
+CATCH_UP = 0.06
+"""How far a hand goes on that is not at what it pushed any more, m."""
 DOWN = np.array([0.0, 0.0, -1.0])
 
 
@@ -52,8 +54,34 @@ def pushed(
         except Unreachable as error:
             problem = error.problem
             continue
-        return np.concatenate([to, on])
+        there = arm.moved(closed, on[-1])
+        there[address] = values[-1]
+        last = _site_at(arm, qpos, address, values[-1], site)
+        onwards = last - _site_at(arm, qpos, address, values[-2], site)
+        after = _caught_up(arm, there, onwards / np.linalg.norm(onwards))
+        return np.concatenate([to, on, after])
     raise Unreachable(problem)
+
+
+def _caught_up(
+    arm: Arm, qpos: Float[np.ndarray, "nq"], direction: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "T n"]:
+    """Path on which a hand that is not at what it pushed any more gets there again.
+
+    A lid is first pushed by its edge, with the side of the fingers, and in the end with their tips.
+    """
+    q = qpos[arm.cell.arm_qpos]
+    shift = np.arange(0, CATCH_UP, STEP)[:, None] * direction
+    T_eef = arm.eef(q)
+    Ts = np.tile(T_eef, (len(shift), 1, 1))
+    Ts[:, :3, 3] += shift
+    ik, good = arm.reach(Ts, q)
+    touches = np.array(list(arm.distances(qpos, ik.q))) < TOUCH
+    n = int(np.argmax(touches))
+    if not n or not good[: n + 1].all():
+        return np.zeros((0, len(q)))
+    T_end = pose.moved_by(Ts[n], PRESS * direction)
+    return arm.follow(timed(np.stack([T_eef, T_end]), speed=0.5), q)
 
 
 def _site_at(arm: Arm, qpos: np.ndarray, address: int, value: float, site: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
-from roboloop.scene.carriers import carrier_of, targets_first
+from roboloop.scene.carriers import carrier_of, reset_frame, targets_first
 from roboloop.scene.footprint import gap
 from roboloop.scene.graph import SceneGraph, SceneObject
 
@@ -53,25 +53,22 @@ def _place(
     T = pose.inverse(old) @ obj.T_world_obj  # in the frame of what carries it
     if obj.reset is not None:
         x, y = rng.uniform(*obj.reset.x), rng.uniform(*obj.reset.y)
-        middle = np.zeros(2) if carrier is None else _middle(twin.object(carrier), T[:3, 3])
+        middle = (pose.inverse(old) @ reset_frame(obj, twin))[:2, 3]
         turned = rng.uniform(*obj.reset.yaw) - np.arctan2(T[1, 0], T[0, 0])
         T[:3, :3] = pose.yaw_to_matrix(turned) @ T[:3, :3]
         T[:2, 3] = middle + (x, y)
     return new @ T
 
 
-def _middle(carrier: SceneObject, p: Float[np.ndarray, "3"]) -> Float[np.ndarray, "2"]:
-    """The surface keypoint of a carrier that a point in its frame is nearest to."""
-    points = [np.array(p) for key, p in carrier.keypoints.items() if key.endswith("inside")]
-    return min(points, key=lambda each: float(np.linalg.norm(each - p)))[:2]
-
-
 def _apart(twin: SceneGraph, placed: dict[str, SceneObject]) -> bool:
-    """Whether objects that stand on the table keep apart, unless they are closer in the twin."""
-    ground = [name for name, obj in placed.items() if carrier_of(obj) is None]
-    pairs = [(a, b) for i, a in enumerate(ground) for b in ground[:i]]
+    """Whether objects side by side on the table, or in one thing, keep apart.
+
+    Unless they are closer in the twin.
+    """
+    names = list(placed)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[:i]]
     return all(
         gap(placed[a], placed[b]) > min(GAP, gap(twin.object(a), twin.object(b)) - 1e-6)
         for a, b in pairs
-        if placed[a].reset or placed[b].reset
+        if (placed[a].reset or placed[b].reset) and carrier_of(placed[a]) == carrier_of(placed[b])
     )

@@ -22,6 +22,10 @@ _ALONG = "abs(dot(unit(object.tip - object.end), unit(target.ring_front - target
 """1 where the needle and the ring's axis are parallel, either way round."""
 CALM = 0.3
 """The hand waits so long before it lets go, s: arms lag behind where they are sent."""
+LEAST_DROP = 0.003
+"""A plug is let go of so much above the pocket's floor at least, m."""
+FALL_SHARE = 0.4
+"""How far a plug may fall where the hand has no room, share of its stem: the rest guides it."""
 AHEAD = 0.03
 """How far before a ring a needle's tip is lined up with it, m."""
 
@@ -62,7 +66,13 @@ def put_over(roles: Mapping[str, SceneObject]) -> Steps:
 
 
 def plug_in(roles: Mapping[str, SceneObject]) -> Steps:
-    """Put a plug's stem into a pocket."""
+    """Put a plug's stem into a pocket, or a pod into its cup: let go of, it sinks in."""
+    object_, target = roles["object"], roles["target"]
+    top, head = (object_.keypoints[key][2] for key in ("top", "head"))
+    stem = object_.size[2] - 2 * (top - head)
+    depth = target.keypoints["top"][2] - target.keypoints["pocket"][2]
+    low = max(LEAST_DROP, depth - stem)
+    squared = (_SQUARED,) if "edge_y" in object_.keypoints else ()
     hand = hand_off("head")
     stages = (
         Stage("grasp", reference="object", grasp="object.head"),
@@ -73,11 +83,12 @@ def plug_in(roles: Mapping[str, SceneObject]) -> Steps:
             dwell=CALM,
             subgoal=(
                 "norm(xy(object.bottom - target.pocket)) < 0.001",
-                "z(object.bottom - target.pocket) < 0.008",
-                "z(object.bottom - target.pocket) > 0.003",
+                f"z(object.bottom - target.pocket) < {low + 0.005:.4f}",
+                f"z(object.bottom - target.pocket) > {low:.4f}",
                 _UPRIGHT,
-                _SQUARED,
+                *squared,
             ),
+            drop=FALL_SHARE * stem,
         ),
         Stage("retreat", reference="target.pocket", subgoal=(hand,)),
     )

@@ -9,13 +9,13 @@ from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.errors import RoboloopError
-from roboloop.scene.carriers import carrier_of
+from roboloop.scene.carriers import reset_frame
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.graph import Relation, SceneGraph, SceneObject
 from roboloop.station import ONLY_ARM, STATIONS, Mount, Station
 from roboloop.task import sequence
 from roboloop.task.placement import place_base, place_pair
-from roboloop.task.sentence import read_sentence
+from roboloop.task.sentence import LID, read_sentence
 from roboloop.task.spec import Task, View
 from roboloop.task.templates import KINDS, LEVELS, Plan, handle_of
 from roboloop.task.two_arms import KINDS_OF_TWO
@@ -70,7 +70,7 @@ def _part(graph: SceneGraph, sentence: str, station: Station) -> _Part:
     points, front = _places(objects[::-1]), None
     if reading.joint is not None and len(objects) == 1:
         points = joint_points(graph, objects[0], reading.joint, LEVELS[reading.kind][1])
-    if reading.joint is not None:
+    if reading.joint is not None and reading.joint != LID:  # which is reached from above
         front = objects[-1].T_world_obj[:2, 0]
     return _Part(reading.kind, roles, plan, points, front)
 
@@ -132,11 +132,14 @@ def _places(objects: Sequence[SceneObject]) -> Float[np.ndarray, "K 3"]:
 
 
 def _corners(graph: SceneGraph) -> Float[np.ndarray, "C 3"]:
-    """The corners of where things on the table may stand instead, world, m."""
-    xy = [c for o in graph.objects if o.reset and not carrier_of(o) for c in o.reset.corners()]
-    return pose.transform(
-        graph.support.T_world_support, np.array([(*c, 0.0) for c in xy]).reshape(-1, 3)
-    )
+    """The corners of where things may stand instead, world, m."""
+    corners = [np.zeros((0, 3))]
+    for obj in graph.objects:
+        if obj.reset:
+            T_world_reset = reset_frame(obj, graph)
+            local = np.array([(*c, 0.0) for c in obj.reset.corners()])
+            corners.append(pose.transform(T_world_reset, local))
+    return np.concatenate(corners)
 
 
 def _points(

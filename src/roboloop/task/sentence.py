@@ -34,6 +34,8 @@ BRIGHTNESS_MARGIN = 0.1
 _LEVELS = {"top": 0, "upper": 0, "first": 0, "middle": 1, "second": 1, "bottom": -1, "lower": -1}
 _MOVED = {"turn_on": ("knob",), "turn_off": ("knob",), "press": ("button",)}
 """What a task kind moves, where that is neither a drawer nor a door."""
+LID = "lid"
+"""The joint of what opens upwards."""
 _SIDES = {"left": (0, -1), "right": (0, 1), "front": (1, 1), "back": (1, -1), "rear": (1, -1)}
 """Word -> (image axis, sign): the object furthest that way in the camera's view."""
 
@@ -151,7 +153,7 @@ def _find_joint(kind: str, phrase: str, target: SceneObject) -> Joint | None:
     words = phrase.split()
     if kind in ("pour", "thread") or (kind in ("put_on", "put_in") and "drawer" not in words):
         return None
-    names = _MOVED.get(kind, ("drawer", "door"))
+    names = _MOVED.get(kind, ("drawer", "door", LID))
     joints = [j for j in target.joints if j.name.partition("_")[0] in names]
     if not joints:
         what = " and no ".join(names)

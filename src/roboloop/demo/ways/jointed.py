@@ -27,7 +27,8 @@ def ways_along_joint(
     """Yield ways of the hand with a jointed body that it holds or pushes, as the joint goes.
 
     First the hand goes `deeper` into the body (m, world). It turns with the body, or less: a
-    bar turns between the fingers. Ways that the arm cannot follow are left out.
+    bar turns between the fingers. With a lid, whose axis is level, hands that point down in the
+    end come first. Ways that the arm cannot follow are left out.
     """
     arm.update(qpos)
     q = qpos[arm.cell.arm_qpos]
@@ -35,9 +36,10 @@ def ways_along_joint(
     T_eef[:3, 3] += deeper
     T_body_eef = pose.inverse(arm.body_pose(body)) @ T_eef
     Ts = np.stack([arm.body_pose_at(qpos, address, v, body) @ T_body_eef for v in values])
-    for share in turns_along(Ts[0], Ts[-1]):
+    ways = [pose.turned(T_eef, Ts, share) for share in turns_along(Ts[0], Ts[-1])]
+    for way in sorted(ways, key=lambda way: round(float(way[-1, 2, 2]), 2)):
         try:
-            yield arm.follow(pose.turned(T_eef, Ts, share), q)
+            yield arm.follow(way, q)
         except Unreachable:
             continue
 

@@ -16,7 +16,9 @@ from roboloop import pose
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.scene.families import (
     assembly,
+    bins,
     cloth,
+    coffee,
     desk,
     furniture,
     sampling,
@@ -62,6 +64,9 @@ FAMILIES: dict[str, Family] = {
     "tripod": assembly.TRIPOD,
     "socket": assembly.SOCKET,
     "plug": assembly.PLUG,
+    "bin": bins.BIN,
+    "coffee_machine": coffee.COFFEE_MACHINE,
+    "pod": coffee.POD,
 }
 
 

@@ -10,7 +10,9 @@ from math import pi
 from roboloop.scene.graph import Reset
 from roboloop.scene.presets.assembly import ASSEMBLY
 from roboloop.scene.presets.base import Preset, Thing
+from roboloop.scene.presets.bins import BINS
 from roboloop.scene.presets.cleanup import CLEANUP
+from roboloop.scene.presets.coffee import COFFEE
 
 _RED, _GREEN = (0.75, 0.15, 0.12), (0.15, 0.55, 0.22)
 _BLUE = (0.12, 0.25, 0.70)
@@ -47,4 +49,6 @@ BENCHMARK: Mapping[str, Preset] = {
     "stack_three_d1": _stack_three(0.20),
     **ASSEMBLY,
     **CLEANUP,
+    **COFFEE,
+    **BINS,
 }
