@@ -70,7 +70,10 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         except Exception as error:  # Ray raises nothing more exact
             raise RoboloopError(f"Ray did not start: {error}", "is this machine busy?") from error
         return
-    hint = f"`ray start --head` there prints the address; `{LOCAL}` needs none"
+    hint = (
+        "`ray start --head` there prints the address; a cluster with a token wants "
+        f"RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH; `{LOCAL}` needs neither"
+    )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         if address != "auto":
