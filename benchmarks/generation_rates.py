@@ -31,6 +31,7 @@ PUBLISHED = {
     "threading_d0": 51.0, "threading_d1": 39.2, "threading_d2": 21.6,
     "three_pieces_d0": 35.6, "three_pieces_d1": 35.5, "three_pieces_d2": 31.3,
     "nut_assembly_d0": 50.0, "mug_cleanup_d0": 29.5, "mug_cleanup_d1": 17.0,
+    "hammer_cleanup_d0": 47.6, "hammer_cleanup_d1": 20.4,
     "coffee_d0": 78.2, "coffee_d1": 63.5, "coffee_d2": 27.7,
     "pick_place_d0": 32.7,
 }  # fmt: skip

@@ -1,4 +1,8 @@
-"""How far the hand opens: all the way, but at cloth, which a wide or quick hand drags along."""
+"""How far the hand opens: all the way where there is room.
+
+Not at cloth, which a wide or quick hand drags along, nor at handles, which are thin and close to
+what they are on.
+"""
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +18,8 @@ PINCH_OPENING, RELEASE_OPENING = 0.5, 0.2
 PINCH_STEPS, PINCH_DWELL_STEPS, PINCH_RISE = 12, 4, 0.006
 """Time in which a hand pinches a cloth, and stays closed after that, control steps; how far it
 goes up meanwhile, so that the tips do not jam on the table, m."""
+HANDLE_OPENING = 0.5
+"""Of the hand around a handle, before and after, share of its widest."""
 SOFT_RELEASE_STEPS, SOFT_DWELL_STEPS = 24, 4
 """Time in which a hand lets go of a cloth, which would spring from it; of that, time at the end in
 which it stays open. Control steps."""
@@ -21,7 +27,7 @@ which it stays open. Control steps."""
 
 def opened_for(cell: Cell, what: str) -> float:
     """The gripper's target on its way to what it takes."""
-    return _target(cell, PINCH_OPENING if cell.is_soft(what) else 1.0)
+    return _target(cell, PINCH_OPENING if cell.is_soft(what) else _around(cell, what))
 
 
 def taking(arm: Arm, what: str, path: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S nu"]:
@@ -47,7 +53,7 @@ def taking(arm: Arm, what: str, path: Float[np.ndarray, "T n"]) -> Float[np.ndar
 def letting_go(cell: Cell, held: str) -> Float[np.ndarray, "T"]:
     """The gripper's targets while it lets go of what it holds, one a control step."""
     if not cell.is_soft(held):
-        return np.full(GRIP_STEPS, _target(cell, 1.0))
+        return np.full(GRIP_STEPS, _target(cell, _around(cell, held)))
     moving = np.arange(1, SOFT_RELEASE_STEPS + 1) / (SOFT_RELEASE_STEPS - SOFT_DWELL_STEPS)
     closed, share = cell.robot.gripper_closed, np.minimum(moving, 1.0)
     return closed + share * (_target(cell, RELEASE_OPENING) - closed)
@@ -58,6 +64,11 @@ def left_at(cell: Cell, before: Stage) -> float:
     if before.release:
         return float(letting_go(cell, before.release)[-1])
     return cell.robot.gripper_closed if before.push else cell.robot.gripper_open
+
+
+def _around(cell: Cell, what: str) -> float:
+    """How far the hand opens around what it takes or lets go of, share of its widest."""
+    return HANDLE_OPENING if cell.is_jointed(what) else 1.0
 
 
 def _target(cell: Cell, share: float) -> float:

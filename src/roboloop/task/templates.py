@@ -86,7 +86,7 @@ def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
         )
     if "tip" in roles["object"].keypoints and not joint:
         return _stand_in(min(target.size[:2]))
-    depth = 0.0 if joint else target.keypoints["top"][2] - target.keypoints["inside"][2]
+    depth = target.keypoints["top"][2] - target.keypoints[keypoint][2]
     radius, drop = 0.45 * min(target.size[:2]), min(DROP, DROP_SHARE * depth)
     return _put(roles["object"], keypoint, radius, drop)
 
