@@ -275,7 +275,7 @@ class ClosedLoop:
                 return False
             self._tries += 1
             if self._tries < MAX_TRIES:
-                problem = self._try_plan(warm=True) and self._try_plan()
+                problem = self._try_plan(warm=True)
                 self._say(f"{missed}: {problem or 'planned again'}")
                 if not problem:
                     return False
@@ -332,8 +332,6 @@ class ClosedLoop:
     def _plan(self, warm: bool = False) -> None:
         """Plan the running stage from here, in place; pause where that cannot be done."""
         problem = self._try_plan(warm)
-        if problem and warm:
-            problem = self._try_plan()
         if problem:
             self._tries += 1
             self._rows.clear()
@@ -343,11 +341,14 @@ class ClosedLoop:
                 self._stuck(problem)
 
     def _try_plan(self, warm: bool = False) -> str:
-        """Plan the running stage from here, in place; what prevents it, if anything."""
+        """Plan the running stage from here, in place; what prevents it, if anything.
+
+        Where it cannot be done warm, it is planned anew.
+        """
         try:
             motion = self.planner.plan(self._index, self._plan_qpos(), warm).after(self._ctrl)
         except Unreachable as error:
-            return error.problem
+            return self._try_plan() if warm else error.problem
         self._rows, self._waited = deque(motion.ctrl), 0
         self._path_off_planned, self._broken_steps = self._path_off(), 0
         self._anchor = self._anchor_points()
