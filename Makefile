@@ -2,6 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 CAPTURE ?= examples/captures/kitchen5
 TASK ?= put the bowl on the plate
+# A worker a core, files whole: what a file's tests share is made once.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # Wheels without CUDA, a tenth of the size; used where this host answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
@@ -34,14 +36,14 @@ demo: install  ## the main job on a capture that comes with the project
 	$(BIN)/roboloop run $(CAPTURE) --task "$(TASK)" --out demo_run
 
 test: install  ## the tests; those marked slow, network or gpu are left out
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: install  ## what has to pass before a commit
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench: install  ## speed, as ratios measured in one run
 	@for file in benchmarks/bench_*.py; do echo "# $$file"; $(BIN)/python $$file || exit 1; done

@@ -18,10 +18,13 @@ from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert
+from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
 from roboloop.generate.diversity import hand_paths, source_paths
 from roboloop.generate.imported import STARTS
+from roboloop.generate.segments import cut_stages
 from roboloop.generate.sources import read_recordings, read_sources
+from roboloop.generate.transform import Transformer
 from roboloop.scene.collection import COUSINS, TWIN, Resets, list_cousins, write_resets
 from roboloop.scene.folder import write_scene
 from roboloop.scene.presets import BENCHMARK, preset_scene
@@ -235,3 +238,36 @@ def test_generation_from_a_file_of_others(whole, tmp_path, capsys):
 def test_paths_of_sources_are_those_of_their_dataset(whole):
     paths = source_paths(read_recordings(*arguments(whole, whole / "demo")))
     np.testing.assert_allclose(paths, hand_paths(whole / "demo"), atol=1e-6)
+
+
+def test_the_hand_turns_no_further_than_a_cube_asks_for(whole):
+    """Whichever of its like sides is called the front, and never to the other side of the hand."""
+    sources = read_sources(*arguments(whole, whole / "demo"))
+    (cell,) = load_cells(list_cousins(whole / "scene")[2:3], read_task(whole / "task.json"))
+    address = cell.free_address("object")
+    quat, ends = slice(address + 3, address + 7), []
+    arm = Arm(cell)
+    R_home = arm.eef(cell.home_qpos[cell.arm_qpos])[:3, :3]
+    for quarter in range(4):
+        qpos = cell.home_qpos.copy()
+        R = pose.quat_to_matrix(qpos[quat]) @ pose.yaw_to_matrix(quarter * np.pi / 2)
+        qpos[quat] = pose.matrix_to_quat(R)
+        motion = Transformer(cell, sources, np.random.default_rng(0)).plan(0, qpos)
+        ends.append(arm.eef(motion.ctrl[-1, :-1])[:3, :3])
+    for R_end in ends:
+        assert np.allclose(R_end, ends[0], atol=2e-3)
+        turn = np.linalg.norm(pose.matrix_to_rotvec(R_home.T @ R_end))
+        assert turn < np.pi / 3  # an eighth of a turn, and the tilt of the source's grasp
+
+
+def test_a_skill_begins_after_the_way_over_something(whole):
+    recording = read_recordings(*arguments(whole, whole / "demo"))[0]
+    place = recording.subtasks[1]
+    Ts = recording.Ts_world_target.copy()
+    end = Ts[place[2] - 1, :3, 3]
+    way = np.linspace(0, 1, 20)[:, None] * [0.05, 0, 0]
+    over = end + way[::-1] + np.sin(np.linspace(0, np.pi, 20))[:, None] * [0, 0, 0.04]
+    still = (Ts[place[1] : place[2], :3, 3] == end).all(1).sum()
+    Ts[place[2] - still - 20 : place[2] - still, :3, 3] = over
+    skill = cut_stages(replace(recording, Ts_world_target=Ts))[1]
+    assert len(skill.Ts_ref_eef) in range(still + 9, still + 12)  # half of the way, and the rest

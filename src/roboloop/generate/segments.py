@@ -21,6 +21,9 @@ from roboloop.sim import qpos_of
 
 SKILL_RADIUS = 0.09
 """The skill begins when the hand is this close (m) to where the stage ends, for good."""
+RISE = 0.01
+"""A hand that rises by more than this (m) so near the end is still on its way, over something: the
+skill then begins where it is highest."""
 MOVES, TOUCH_STEPS = 1e-3, 12
 """A joint that went this far (m, rad) is being pushed; the skill begins so many steps before."""
 MAX_OFFSET = 40
@@ -114,7 +117,9 @@ def _first(recording: Recording, index: int) -> int:
         return start
     p = recording.Ts_world_target[start:stop, :3, 3]
     far = np.linalg.norm(p - p[-1], axis=1) > SKILL_RADIUS
-    return start + (int(np.flatnonzero(far).max()) + 1 if far.any() else 0)
+    first = int(np.flatnonzero(far).max()) + 1 if far.any() else 0
+    height = p[first:, 2]
+    return start + first + (int(np.argmax(height)) if height.max() > height[0] + RISE else 0)
 
 
 def _cut(recording: Recording, index: int, firsts: list[int]) -> Segment:
@@ -176,12 +181,17 @@ def alike(
     cell: Cell, role: str, R: Float[np.ndarray, "3 3"], wanted: Float[np.ndarray, "3 3"]
 ) -> Float[np.ndarray, "3 3"]:
     """Of the orientations in which a `role` looks as in `R`, the one nearest to `wanted`."""
+    ways = R @ like_turns(cell, role)
+    return ways[np.argmax(np.einsum("kij,ij->k", ways, wanted))]
+
+
+def like_turns(cell: Cell, role: str) -> Float[np.ndarray, "K 3 3"]:
+    """Turns about its own z axis after which what plays a `role` looks the same; none first."""
     obj = _player(cell, role)
     n_sides = FAMILIES[obj.category].sides
     if n_sides > 1 and np.isclose(*obj.size[:2], rtol=0.05):
         n_sides *= 2
-    turned = R @ pose.yaw_to_matrix(2 * np.pi / n_sides * np.arange(n_sides))
-    return turned[np.argmax(np.einsum("kij,ij->k", turned, wanted))]
+    return pose.yaw_to_matrix(2 * np.pi / n_sides * np.arange(n_sides))
 
 
 def held_in_hand(arm: Arm, held: str | None, T_world_eef: Float[np.ndarray, "4 4"]) -> Held | None:

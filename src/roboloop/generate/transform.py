@@ -1,7 +1,7 @@
 """The expert that carries source segments to the scene at hand, and plans what lies between."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
@@ -17,10 +17,10 @@ from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.generate.segments import (
     Held,
     Segment,
-    alike,
     half_turned,
     held_in_hand,
     is_round,
+    like_turns,
     reference_frame,
 )
 from roboloop.generate.select import Selection, Source, apart, ordered
@@ -38,6 +38,8 @@ IN_PLACE = 0.05
 NOWHERE = range(0)
 LIFT_STEPS = ceil(CARRY_LIFT / (LINEAR_SPEED * CONTROL_DT))
 """Steps by which a carried object is lifted, before any straying."""
+N_WAYS = 4
+"""Of the like ways to carry a segment, how many are tried."""
 NEARER = 0.001
 """How much nearer (m) an earlier step of a skill has to be for a path to be there still."""
 
@@ -51,6 +53,18 @@ class Carrying:
     """Share of the transits on which the hand is first led astray."""
     offset: tuple[int, int] = (0, 0)
     """Fewest and most control steps that a grasp's segment goes on after its end."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A segment as it may be carried to the scene at hand."""
+
+    segment: Segment
+    T_world_ref: Float[np.ndarray, "4 4"]
+    Ts_world_eef: Float[np.ndarray, "S 4 4"]
+    """Where the hand goes in the skill."""
+    turned: bool
+    """Whether the hand is turned by half a turn."""
 
 
 class Transformer:
@@ -88,47 +102,68 @@ class Transformer:
         n_after = int(self._rng.integers(*self._how.offset, endpoint=True))
         problem = ""
         for source in ranked:
-            for turned in self._ways_to_hold(index, source, T_world_ref, T_world_eef):
-                segment = (half_turned(source) if turned else source)[index]
+            for way in self._ways(index, source, T_world_ref, qpos):
                 try:
-                    motion = self._motion(index, segment, T_world_ref, qpos, n_after)
+                    motion = self._motion(index, way, qpos, n_after)
                 except Unreachable as error:
                     problem = problem or error.problem
                     continue
                 self._sources.sort(key=lambda other: other is not source)
-                self._turned = turned
+                self._turned = way.turned
                 return motion
         raise Unreachable(problem or "no source segment")
 
-    def _ways_to_hold(
-        self, index: int, source: Source, T_world_ref: np.ndarray, T_world_eef: np.ndarray
-    ) -> tuple[bool, ...]:
-        """Whether the hand is turned by half a turn: what is nearer to it first.
+    def _ways(
+        self, index: int, source: Source, T_world_ref: np.ndarray, qpos: np.ndarray
+    ) -> list["_Way"]:
+        """How a source's segment may be carried here, the best ways first.
 
-        What is held, or was just let go of, stays in the hand as it is.
+        What looks the same from several sides may be met, and held, from each of them, and a hand
+        of two like fingers be turned by half a turn. That way is best at whose end the hand is
+        turned least from home: where things lie alike, all demonstrations then turn alike, and no
+        two of them turn to opposite sides.
         """
-        if not self.cell.robot.turns_freely:
-            return (False,)
-        stage = self.cell.task.stages[index]
-        if not (stage.grasp or stage.push):
-            return (self._turned,)
-        T_end = T_world_ref @ source[index].Ts_ref_eef[-1]
-        turn = np.linalg.norm(pose.matrix_to_rotvec(T_world_eef[:3, :3].T @ T_end[:3, :3]))
-        return (False, True) if turn <= np.pi / 2 else (True, False)
+        cell, stage = self.cell, self.cell.task.stages[index]
+        half = (False, True) if cell.robot.turns_freely else (False,)
+        if not (stage.grasp or stage.push):  # what is held, or was just let go of, stays in hand
+            half = (self._turned,)
+        ways = list[_Way]()
+        for turned in half:
+            segment = (half_turned(source) if turned else source)[index]
+            for R in like_turns(cell, stage.reference):
+                T_ref = pose.from_parts(T_world_ref[:3, 3], T_world_ref[:3, :3] @ R)
+                ends = self._ends(index, segment, T_ref, qpos)
+                ways += [_Way(segment, T_ref, Ts, turned) for Ts in ends]
+        R_home = self.arm.eef(cell.home_qpos[cell.arm_qpos])[:3, :3]
+        likeness = [np.sum(way.Ts_world_eef[-1, :3, :3] * R_home) for way in ways]
+        return [ways[i] for i in np.argsort(np.round(likeness, 6), kind="stable")[::-1][:N_WAYS]]
 
-    def _motion(
-        self,
-        index: int,
-        segment: Segment,
-        T_world_ref: np.ndarray,
-        qpos: np.ndarray,
-        n_after: int,
-    ) -> Motion:
+    def _ends(
+        self, index: int, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+    ) -> list[Float[np.ndarray, "S 4 4"]]:
+        """Where the hand goes in a segment's skill, once for each like side of what it holds."""
+        arm, cell = self.arm, self.cell
+        stage, held = cell.task.stages[index], cell.task.held(index)
+        if segment.held is None:
+            return [T_world_ref @ self._resized(segment, stage, segment.Ts_ref_eef)]
+        arm.update(qpos)
+        now = held_in_hand(arm, held, arm.eef(qpos[cell.arm_qpos]))
+        assert now is not None
+        Ts = T_world_ref @ segment.Ts_ref_eef
+        if not cell.robot.turns_freely or is_round(cell, str(held)):
+            return [_placed(Ts, segment.held, now, Ts[:, :3, :3])]
+        return [
+            _placed(Ts, segment.held, now, Ts[:, :3, :3] @ segment.held.R_eef_body @ R)
+            for R in (now.R_eef_body @ like_turns(cell, str(held))).transpose(0, 2, 1)
+        ]
+
+    def _motion(self, index: int, way: "_Way", qpos: np.ndarray, n_after: int) -> Motion:
         """Plan a stage after a segment; with a grasp, so many steps on."""
         arm, robot, stage = self.arm, self.cell.robot, self.cell.task.stages[index]
-        path, Ts_skill, astray = self._path(index, segment, T_world_ref, qpos)
-        opening = aligned(arm.eefs(path), Ts_skill, segment.opening)
-        Ts_after = T_world_ref @ self._resized(segment, stage, segment.after[:n_after])
+        path, Ts_skill, astray = self._path(index, way, qpos)
+        opening = aligned(arm.eefs(path), Ts_skill, way.segment.opening)
+        after = self._resized(way.segment, stage, way.segment.after[:n_after])
+        Ts_after = way.T_world_ref @ after
         if len(Ts_after):
             assert stage.grasp
             held = self.cell.frame_body(stage.grasp)
@@ -140,31 +175,22 @@ class Transformer:
         return Motion(np.column_stack([path, gripper]), astray)
 
     def _path(
-        self, index: int, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+        self, index: int, way: "_Way", qpos: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, range]:
         """Return the arm's path in a stage, the skill it ends with, and which steps lead astray."""
-        arm, cell = self.arm, self.cell
+        arm, cell, segment, Ts = self.arm, self.cell, way.segment, way.Ts_world_eef
         stage, held = cell.task.stages[index], cell.task.held(index)
         if stage.grasp:
-            Ts = T_world_ref @ self._resized(segment, stage, segment.Ts_ref_eef)
             path, astray = self._transit(qpos, Ts, touched=cell.frame_body(stage.grasp))
             return path, Ts, astray
         if stage.push:
             closed = cell.with_hand(qpos, cell.robot.gripper_closed)
-            Ts = self._pushing(stage, segment, T_world_ref, qpos)
+            Ts = self._pushing(stage, segment, way.T_world_ref, qpos)
             path, astray = self._transit(closed, Ts[:1], lift=True)
             # what is pushed, and things in it, go along, but not for who checks for collisions
             return np.concatenate([path, arm.follow(Ts[1:], path[-1])]), Ts, astray
         if segment.held is not None:
-            arm.update(qpos)
-            hand = arm.eef(qpos[cell.arm_qpos])
-            now = held_in_hand(arm, held, hand)
-            assert now is not None
-            keep = cell.robot.turns_freely and not is_round(cell, str(held))
-            R_eef_body = alike(cell, str(held), now.R_eef_body, segment.held.R_eef_body)
-            now = replace(now, R_eef_body=R_eef_body)
-            Ts = _placed(T_world_ref @ segment.Ts_ref_eef, segment.held, now, keep)
-            body = cell.frame_body(str(held))
+            body, hand = cell.frame_body(str(held)), arm.eef(qpos[cell.arm_qpos])
             if np.linalg.norm(Ts[0, :3, 3] - hand[:3, 3]) < IN_PLACE:  # where it was lined up
                 return arm.travel(qpos, hand[None], Ts, held=body, search=False), Ts, NOWHERE
             path, astray = self._transit(qpos, Ts, held=body)
@@ -177,8 +203,8 @@ class Transformer:
             path = first(ways_along_joint(arm, qpos, address, values, body))
             return path, arm.eefs(path)[-len(segment.opening) :], NOWHERE
         q = qpos[cell.arm_qpos]
-        way = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
-        return arm.follow(way, q), way, NOWHERE
+        Ts = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
+        return arm.follow(Ts, q), Ts, NOWHERE
 
     def _pushing(
         self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
@@ -310,19 +336,18 @@ def _fits(cell: Cell, source: Source) -> bool:
 
 
 def _placed(
-    Ts_world_eef: np.ndarray, held: Held, now: Held, keep_turned: bool
+    Ts_world_eef: Float[np.ndarray, "S 4 4"],
+    held: Held,
+    now: Held,
+    Rs_world_eef: Float[np.ndarray, "S 3 3"],
 ) -> Float[np.ndarray, "S 4 4"]:
-    """Move the hand so that what it holds now goes where the source's object went.
+    """Move the hand so that the bottom of what it holds now goes where the source's object's went.
 
     Args:
         Ts_world_eef: The source's hand.
         held: What it held, in the hand.
         now: What the hand holds now.
-        keep_turned: Whether it is also turned as the source's object was.
+        Rs_world_eef: How the hand is turned now.
     """
-    Ts = Ts_world_eef.copy()
-    if keep_turned:
-        Ts[:, :3, :3] = Ts_world_eef[:, :3, :3] @ held.R_eef_body @ now.R_eef_body.T
-    p = Ts_world_eef[:, :3, :3] @ held.p_eef_bottom - Ts[:, :3, :3] @ now.p_eef_bottom
-    Ts[:, :3, 3] += p
-    return Ts
+    p = (Ts_world_eef[:, :3, :3] @ held.p_eef_bottom) - Rs_world_eef @ now.p_eef_bottom
+    return pose.from_parts(Ts_world_eef[:, :3, 3] + p, Rs_world_eef)

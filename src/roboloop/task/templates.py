@@ -19,7 +19,7 @@ LANDING = "object.top + 0.15 * (object.top - object.bottom)"
 DROP, DROP_SHARE = 0.04, 0.5
 """How far things may fall into a hollow one, m and share of its depth; poured ones, m."""
 CATCH_UP = 0.2
-"""How long a hand that moves a joint waits for its arm to come after, before it leaves, s."""
+"""How long a hand waits for its arm to come after, before it lets go or leaves, s."""
 LEVELS = {
     "open": (">", 0.8, 0.6),
     "close": ("<", 0.03, 0.05),
@@ -106,6 +106,7 @@ def _put(object_: SceneObject, keypoint: str, radius: float, drop: float = 0.0) 
                 UPRIGHT,
             ),
             path=(UPRIGHT,),
+            dwell=CATCH_UP,
             drop=drop,
         ),
         Stage("retreat", reference=goal, subgoal=(hand_clear("object"),)),
