@@ -65,17 +65,17 @@ def write_poses(whole: Path, path: Path, signals: bool = False) -> Path:
         args = {"env_name": "Stack", "env_kwargs": {"control_freq": 20}}
         file.create_group("data").attrs["env_args"] = json.dumps(args)
         for k, rec in enumerate(recordings):
-            group, cell = f"data/demo_{k}/datagen_info", rec.arm.cell
-            file[f"{group}/eef_pose"] = T_THEIRS @ rec.Ts_world_eef[:-1]
-            file[f"{group}/target_pose"] = T_THEIRS @ rec.Ts_world_target
-            file[f"{group}/gripper_action"] = 1 - 2 * rec.opening[:, None]
+            group, cell, (track,) = f"data/demo_{k}/datagen_info", rec.cell, rec.tracks
+            file[f"{group}/eef_pose"] = T_THEIRS @ track.Ts_world_eef[:-1]
+            file[f"{group}/target_pose"] = T_THEIRS @ track.Ts_world_target
+            file[f"{group}/gripper_action"] = 1 - 2 * track.opening[:, None]
             for role, name in (("object", "cubeA"), ("target", "cubeB")):
                 a = cell.free_address(role)
                 p, quat = rec.qpos[:-1, a : a + 3], rec.qpos[:-1, a + 3 : a + 7]
                 Ts = T_THEIRS @ pose.from_parts(p, pose.quat_to_matrix(quat))
                 file[f"{group}/object_poses/{name}"] = Ts
             if signals:
-                done = np.arange(len(rec.opening)) >= rec.subtasks[0][2] - 5
+                done = np.arange(len(track.opening)) >= rec.subtasks[0][2] - 5
                 file[f"{group}/subtask_term_signals/grasped"] = done.astype(int)
     roles = read_task(whole / "task.json").roles
     legend = {

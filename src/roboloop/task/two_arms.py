@@ -69,7 +69,7 @@ def _handed_over(roles: Mapping[str, SceneObject], plan: Plan) -> Plan:
         Stage("grasp", mine, grasp=mine, arm="left"),
         Stage(
             "present",
-            reference=mine,
+            reference="left.base",  # where the other arm can take it, wherever it lay
             arm="left",
             subgoal=(
                 "norm(xy(object.center - 0.5 * (left.base + right.base))) < 0.03",
