@@ -16,9 +16,10 @@ from roboloop.demo.solver.reach import reach_of
 from roboloop.demo.solver.solve import Solver
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.motion import MAX_JOINT_STEP, slowed, smooth
+from roboloop.generate.carrier import aligned
 from roboloop.generate.segments import Segment, cut_stages, recorded
 from roboloop.generate.select import Selection, ordered
-from roboloop.generate.transform import Carrying, Transformer, aligned, rank
+from roboloop.generate.transform import Carrying, Transformer, rank
 from roboloop.robot import ROBOTS
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES, complete
@@ -283,7 +284,7 @@ def test_the_gripper_acts_where_it_acted_when_the_arm_is_slowed():
         path = np.tile(np.eye(4), (20 + 10 * slower + 6, 1, 1))
         path[20:, 0, 3] = np.concatenate([np.linspace(0, 0.15, 10 * slower + 1), np.full(5, 0.15)])
         path[:20, 2, 3] = np.linspace(0.3, 0.01, 20)
-        acts = int(np.argmin(aligned(path, skill, opening)))
+        acts = int(np.argmin(opening[aligned(path, skill)]))
         assert path[acts, 0, 3] == pytest.approx(0.09, abs=0.0076)
         assert len(path) - acts > 5
 

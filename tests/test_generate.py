@@ -14,7 +14,7 @@ from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import write_attempts
 from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
 from roboloop.generate.diversity import diversity
-from roboloop.generate.segments import alike
+from roboloop.generate.frames import alike
 from roboloop.generate.sources import check_stages, differences
 from roboloop.scene.presets import BENCHMARK, preset_scene
 from roboloop.station import STATIONS

@@ -68,17 +68,17 @@ def write_poses(whole: Path, path: Path, signals: bool = False) -> Path:
         args = {"env_name": "Stack", "env_kwargs": {"control_freq": 20}}
         file.create_group("data").attrs["env_args"] = json.dumps(args)
         for k, rec in enumerate(recordings):
-            group, cell = f"data/demo_{k}/datagen_info", rec.arm.cell
-            file[f"{group}/eef_pose"] = T_THEIRS @ rec.Ts_world_eef[:-1]
-            file[f"{group}/target_pose"] = T_THEIRS @ rec.Ts_world_target
-            file[f"{group}/gripper_action"] = 1 - 2 * rec.opening[:, None]
+            group, cell, (track,) = f"data/demo_{k}/datagen_info", rec.cell, rec.tracks
+            file[f"{group}/eef_pose"] = T_THEIRS @ track.Ts_world_eef[:-1]
+            file[f"{group}/target_pose"] = T_THEIRS @ track.Ts_world_target
+            file[f"{group}/gripper_action"] = 1 - 2 * track.opening[:, None]
             for role, name in (("object", "cubeA"), ("target", "cubeB")):
                 a = cell.free_address(role)
                 p, quat = rec.qpos[:-1, a : a + 3], rec.qpos[:-1, a + 3 : a + 7]
                 Ts = T_THEIRS @ pose.from_parts(p, pose.quat_to_matrix(quat))
                 file[f"{group}/object_poses/{name}"] = Ts
             if signals:
-                done = np.arange(len(rec.opening)) >= rec.subtasks[0][2] - 5
+                done = np.arange(len(track.opening)) >= rec.subtasks[0][2] - 5
                 file[f"{group}/subtask_term_signals/grasped"] = done.astype(int)
     roles = read_task(whole / "task.json").roles
     legend = {
@@ -262,12 +262,12 @@ def test_the_hand_turns_no_further_than_a_cube_asks_for(whole):
 
 def test_a_skill_begins_after_the_way_over_something(whole):
     recording = read_recordings(*arguments(whole, whole / "demo"))[0]
-    place = recording.subtasks[1]
-    Ts = recording.Ts_world_target.copy()
+    (track,), place = recording.tracks, recording.subtasks[1]
+    Ts = track.Ts_world_target.copy()
     end = Ts[place[2] - 1, :3, 3]
     way = np.linspace(0, 1, 20)[:, None] * [0.05, 0, 0]
     over = end + way[::-1] + np.sin(np.linspace(0, np.pi, 20))[:, None] * [0, 0, 0.04]
     still = (Ts[place[1] : place[2], :3, 3] == end).all(1).sum()
     Ts[place[2] - still - 20 : place[2] - still, :3, 3] = over
-    skill = cut_stages(replace(recording, Ts_world_target=Ts))[1]
+    skill = cut_stages(replace(recording, tracks=(replace(track, Ts_world_target=Ts),)))[1]
     assert len(skill.Ts_ref_eef) in range(still + 9, still + 12)  # half of the way, and the rest

@@ -172,7 +172,7 @@ class Cell:
         points = {name: site_xpos[..., site, :] for name, site in self._points.items()}
         for mount in self.task.arms:
             p_base = mount.T_world_base[:3, 3]
-            points[f"{mount.name}.base"] = np.broadcast_to(p_base, (*qpos.shape[:-1], 3))
+            points[mount.base] = np.broadcast_to(p_base, (*qpos.shape[:-1], 3))
         joints = {name: qpos[..., address] for name, address in self._joints.items()}
         shares = {}
         for name, address in self._joints.items():

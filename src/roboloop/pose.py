@@ -134,6 +134,16 @@ def look_at(
     return from_parts(np.asarray(p_eye, float), np.stack([x, np.cross(z, x), z], -1))
 
 
+def mean(Ts: Float[Array, "K *B 4 4"]) -> Float[Array, "*B 4 4"]:
+    """The mean of K poses: of their positions, and of their rotations in the chordal metric.
+
+    Source: Hartley et al. 2013, "Rotation Averaging", section 5.3.
+    """
+    left, _, right = np.linalg.svd(Ts[..., :3, :3].mean(0))
+    left[..., 2] *= np.linalg.det(left @ right)[..., None]  # a rotation, not a reflection
+    return from_parts(Ts[..., :3, 3].mean(0), left @ right)
+
+
 def moved_by(T: Float[Array, "4 4"], way: Float[Array, "3"]) -> Float[Array, "4 4"]:
     """The same pose, elsewhere by `way` (m)."""
     return from_parts(T[:3, 3] + way, T[:3, :3])

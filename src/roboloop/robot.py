@@ -111,6 +111,12 @@ class Robot:
         """How far the hand is open, from 0 (closed) to 1, by its joint's position."""
         return (gripper_qpos - self.gripper_closed) / (self.gripper_open - self.gripper_closed)
 
+    def gripper_at(
+        self, opening: Float[np.ndarray, "*B"] | float
+    ) -> Float[np.ndarray, "*B"] | float:
+        """The gripper's target at which the hand is open that much; see `opening`."""
+        return self.gripper_closed + opening * (self.gripper_open - self.gripper_closed)
+
 
 _STS3215 = Servo(kp=40.0, kd=0.9, force=3.35, damping=0.6, armature=0.028, frictionloss=0.052)
 """Damping, armature, friction and force as in the SO-101's MJCF; stiffer, for 20 Hz targets."""

@@ -32,6 +32,11 @@ class Mount:
         return home
 
     @property
+    def base(self) -> str:
+        """What constraints and stages call its base."""
+        return f"{self.name}.base"
+
+    @property
     def prefix(self) -> str:
         """Before every name of the arm in a model."""
         return PREFIX if self.name == ONLY_ARM else f"{PREFIX}{self.name}/"

@@ -15,6 +15,7 @@ from roboloop.demo.planner import Expert
 from roboloop.demo.ways.motion import Motion
 from roboloop.robot import forward_kinematics
 from roboloop.sim import CONTROL_DT, Simulation, qpos_of
+from roboloop.task.spec import BOTH
 
 SETTLE_STEPS = 10
 """Control steps that the arm stands still before success is judged."""
@@ -137,9 +138,13 @@ class _Record:
         error = np.zeros((len(ctrl), ctrl.shape[1] - len(grippers)))
         for t in range(len(ctrl)):
             error[t] = NOISE_MEMORY * error[t - 1] + fresh * self._rng.normal(size=error.shape[1])
-        noise = self._noise * _noise_share(self.cell, index, ctrl[:, grippers])
+        noise = self._noise * _noise_share(self.cell, index, ctrl[:, grippers])[:, None] * error
         result = ctrl.copy()
-        result[:, np.setdiff1d(np.arange(ctrl.shape[1]), grippers)] += noise[:, None] * error
+        result[:, np.setdiff1d(np.arange(ctrl.shape[1]), grippers)] += noise
+        stages = [self.cell.task.stages[i] for i in self.cell.task.steps()[index]]
+        for arm in self.cell.arms:
+            if not {stage.arm for stage in stages} & {arm.mount.name, BOTH}:
+                result[:, arm.ctrl] = ctrl[:, arm.ctrl]  # it stays, and holds still what it holds
         return result.astype(np.float32).astype(float)
 
     def hold(self, ctrl: np.ndarray | None, n_steps: int) -> Float[np.ndarray, "T nu"]:
@@ -227,8 +232,9 @@ def _noise_share(
 ) -> Float[np.ndarray, "T"]:
     """Share of the action noise along a step: little where a hand touches things."""
     stages = [cell.task.stages[i] for i in cell.task.steps()[index]]
-    if any(stage.release and not cell.is_free(stage.release) for stage in stages):
-        return np.full(len(grippers), NOISE_IN_CONTACT)  # it holds a handle all the time
+    handle = any(stage.release and not cell.is_free(stage.release) for stage in stages)
+    if handle or stages[0].arm == BOTH:  # they hold on to each other, or to a handle, all the time
+        return np.full(len(grippers), NOISE_IN_CONTACT)
     t = np.arange(len(grippers))
     changes = (grippers != grippers[0]).any(1)
     acts = int(np.argmax(changes)) if changes.any() else len(grippers)

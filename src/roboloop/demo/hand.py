@@ -72,5 +72,4 @@ def _around(cell: Cell, what: str) -> float:
 
 
 def _target(cell: Cell, share: float) -> float:
-    robot = cell.robot
-    return robot.gripper_closed + share * (robot.gripper_open - robot.gripper_closed)
+    return float(cell.robot.gripper_at(share))

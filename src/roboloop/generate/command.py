@@ -105,9 +105,6 @@ def run(config: Config) -> None:
     if config.nearest < 1 or (config.only or 0) < 0:
         raise RoboloopError("--nearest has to be 1 or more, --only 0 or more")
     task = read_task(config.task)
-    if len(task.arms) > 1:
-        hint = "`roboloop demo` plans each anew"
-        raise RoboloopError("demonstrations of two arms cannot be multiplied yet", hint)
     n = 1 if config.only is not None else config.n or N_EPISODES[config.scale]
     with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
         if not record.finished:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from roboloop import pose
+from roboloop.data.episode import EEF_NAMES
 from roboloop.data.part import open_part
 from roboloop.generate.segments import Recording
 
@@ -44,21 +45,32 @@ def diversity(
 
 
 def hand_paths(folder: Path) -> Float[np.ndarray, "N P 3"]:
-    """Read where the first hand was to be in a dataset's episodes, in the base frame."""
+    """Read where the hands were to be in a dataset's episodes, each in its arm's base frame.
+
+    Of several hands, the paths follow one another.
+    """
     part = open_part(folder)
-    positions = part.columns["action.eef"][:, :3].astype(float)
+    eef = part.columns["action.eef"].astype(float)
+    positions = eef.reshape(len(eef), -1, len(EEF_NAMES))[..., :3]
     rows = [part.starts[i] + _rows(int(part.lengths[i])) for i in _picked(len(part.lengths))]
-    return positions[np.stack(rows)]
+    return np.stack([_strung(positions[steps]) for steps in rows])
 
 
 def source_paths(recordings: Sequence[Recording]) -> Float[np.ndarray, "N P 3"]:
-    """Where the hand was to be in source demonstrations, in the base frame."""
+    """Where the hands were to be in source demonstrations; see `hand_paths`."""
     paths = []
     for recording in (recordings[i] for i in _picked(len(recordings))):
-        T_base_world = pose.inverse(recording.arm.cell.mount.T_world_base)
-        p_world = recording.Ts_world_target[:, :3, 3]
-        paths.append(pose.transform(T_base_world, p_world[_rows(len(p_world))]))
+        steps, hands = _rows(len(recording.qpos) - 1), []
+        for track in recording.tracks:
+            Ts_base_world = pose.inverse(track.Ts_world_base[steps])
+            hands.append((Ts_base_world @ track.Ts_world_target[steps])[:, :3, 3])
+        paths.append(_strung(np.stack(hands, 1)))
     return np.stack(paths)
+
+
+def _strung(positions: Float[np.ndarray, "P arms 3"]) -> Float[np.ndarray, "Q 3"]:
+    """Several hands' paths, one after the other."""
+    return np.swapaxes(positions, 0, 1).reshape(-1, 3)
 
 
 def _picked(n: int) -> Int[np.ndarray, "N"]:

@@ -14,7 +14,7 @@ from roboloop.demo.execute import SETTLE_STEPS
 from roboloop.demo.judge import judge
 from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
-from roboloop.generate.segments import Recording
+from roboloop.generate.segments import Recording, Track, standing
 from roboloop.generate.stages import find_stages
 from roboloop.record import from_plain
 from roboloop.replay import check_robot
@@ -76,7 +76,9 @@ def _recording(twin: Cell, demo: PoseDemo, is_free: dict[str, bool]) -> Recordin
         if is_free[name]:
             set_free(qpos, cell.model, cell.model.body(name).id, _and_last(Ts_world))
     Ts_world_eef = _and_last(demo.Ts_world_eef)
-    return Recording(Arm(cell), demo.Ts_world_target, qpos, Ts_world_eef, demo.opening, ())
+    still = np.broadcast_to(cell.mount.T_world_base, Ts_world_eef.shape)
+    track = Track(Arm(cell), demo.Ts_world_target, Ts_world_eef, demo.opening, still)
+    return Recording((track,), qpos, ())
 
 
 def _and_last(Ts: Float[np.ndarray, "T 4 4"]) -> Float[np.ndarray, "T+1 4 4"]:
@@ -124,18 +126,18 @@ def replayed(part: Part, scene: Path, task: Task) -> list[Recording]:
 
 def _replay(cell: Cell, state: np.ndarray, action: np.ndarray) -> tuple[Recording, str]:
     """Do actions again from a first state of the robot; what happened, and why it failed."""
-    robot, n_joints = cell.robot, len(cell.arm_qpos)
-    opening = robot.gripper_closed + state[n_joints] * (robot.gripper_open - robot.gripper_closed)
-    qpos = cell.with_hand(cell.home_qpos, opening)
-    qpos[cell.arm_qpos] = state[:n_joints]
+    qpos, ctrl = cell.home_qpos, []
+    for arm, known in zip(cell.arms, np.split(state, len(cell.arms)), strict=True):
+        q, opening = np.split(known[: len(arm.arm_qpos) + 1], [-1])
+        gripper = arm.robot.gripper_at(float(opening[0]))
+        qpos = arm.with_hand(qpos, float(gripper))
+        qpos[arm.arm_qpos] = q
+        ctrl += [*q, gripper]
     sim = Simulation([cell.model])
-    sim.reset(qpos[None], np.append(qpos[cell.arm_qpos], opening)[None])
+    sim.reset(qpos[None], np.array(ctrl)[None])
     settled = np.concatenate([action, np.repeat(action[-1:], SETTLE_STEPS, 0)])
     states = np.concatenate([sim.states[:, None], sim.rollout(settled[None]).states], 1)[0]
-    path, arm = qpos_of(cell.model, states), Arm(cell)
+    path = qpos_of(cell.model, states)
     during = path[: len(action) + 1]
-    targets = arm.eefs(action[:, :-1])
-    eefs = arm.eefs(during[:, cell.arm_qpos])
-    return Recording(arm, targets, during, eefs, robot.opening(action[:, -1]), ()), judge(
-        cell, path
-    )
+    tracks = tuple(standing(Arm(arm), action, during) for arm in cell.arms)
+    return Recording(tracks, during, ()), judge(cell, path)

@@ -1,8 +1,7 @@
-"""The expert that carries source segments to the scene at hand, and plans what lies between."""
+"""The expert that carries source demonstrations to the scene at hand, step by step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy as np
 from jaxtyping import Float
@@ -10,38 +9,13 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.joints import joint_goal
-from roboloop.demo.ways.arm import CARRY_LIFT, Arm
-from roboloop.demo.ways.jointed import first, ways_along_joint
-from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
-from roboloop.generate.segments import (
-    Held,
-    Segment,
-    half_turned,
-    held_in_hand,
-    is_round,
-    like_turns,
-    reference_frame,
-)
-from roboloop.generate.select import Selection, Source, apart, ordered
-from roboloop.sim import CONTROL_DT
-from roboloop.task.spec import Stage
-
-STRAY_NEAR, STRAY_FAR = (0.015, 0.07), (0.05, 0.25)
-"""How far (m) aside of where a skill ends, and above it, the hand is led astray: half the time
-near, half far."""
-STRAY_TURN = (0.08, 0.08, 0.25)
-"""Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
-STRAY_TRIES = 3
-IN_PLACE = 0.05
-"""What is carried to a skill that begins this near (m) is not lifted before."""
-NOWHERE = range(0)
-LIFT_STEPS = ceil(CARRY_LIFT / (LINEAR_SPEED * CONTROL_DT))
-"""Steps by which a carried object is lifted, before any straying."""
-N_WAYS = 4
-"""Of the like ways to carry a segment, how many are tried."""
-NEARER = 0.001
-"""How much nearer (m) an earlier step of a skill has to be for a path to be there still."""
+from roboloop.demo.together import at_once, carried, on_body
+from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.motion import Motion
+from roboloop.generate.carrier import Carrier, aligned
+from roboloop.generate.segments import Segment
+from roboloop.generate.select import Selection, Source, ordered
+from roboloop.task.spec import BOTH
 
 
 @dataclass(frozen=True)
@@ -55,20 +29,11 @@ class Carrying:
     """Fewest and most control steps that a grasp's segment goes on after its end."""
 
 
-@dataclass(frozen=True)
-class _Way:
-    """A segment as it may be carried to the scene at hand."""
-
-    segment: Segment
-    T_world_ref: Float[np.ndarray, "4 4"]
-    Ts_world_eef: Float[np.ndarray, "S 4 4"]
-    """Where the hand goes in the skill."""
-    turned: bool
-    """Whether the hand is turned by half a turn."""
-
-
 class Transformer:
     """The `Expert` that carries source segments to the scene at hand.
+
+    A step is carried from one source, whoever does it: what arms do at once belongs together. What
+    arms hold together goes the source's way as one thing, and every hand stays where it is on it.
 
     Args:
         cell: Where to make a demonstration.
@@ -84,234 +49,88 @@ class Transformer:
         rng: np.random.Generator,
         how: Carrying | None = None,
     ) -> None:
-        self.cell, self.arm = cell, Arm(cell)
-        self._rng, self._how = rng, how or Carrying()
-        self._sources, self._turned = list(sources), False
+        self.cell, self._rng, self._how = cell, rng, how or Carrying()
+        self._carriers = {arm.mount.name: Carrier(arm, rng, self._how.stray) for arm in cell.arms}
+        self._sources = list(sources)
+
+    @property
+    def arm(self) -> Arm:
+        """The first of the arms."""
+        return self._carriers[self.cell.task.arms[0].name].arm
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """The arms, by name."""
+        return {name: carrier.arm for name, carrier in self._carriers.items()}
 
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
-        """Plan stage `index` from the state `qpos`; see `Expert`.
+        """Plan step `index` from the state `qpos`; see `Expert`.
 
-        Where the chosen segment is out of reach or not free, the others follow. The source that
-        served one stage is the first choice for the next.
+        Where the chosen segments are out of reach or not free, the others follow. The source that
+        served one step is the first choice for the next.
         """
-        self.arm.update(qpos)
-        T_world_ref = reference_frame(self.arm, self.cell.task.stages[index].reference)
-        T_world_eef = self.arm.eef(qpos[self.cell.arm_qpos])
-        selection = self._how.selection
-        ranked = ordered(self._sources, index, T_world_ref, T_world_eef, selection, self._rng)
+        stages, problem = self.cell.task.steps()[index], ""
+        ranked = self._ranked(stages[0], qpos)
         n_after = int(self._rng.integers(*self._how.offset, endpoint=True))
-        problem = ""
         for source in ranked:
-            for way in self._ways(index, source, T_world_ref, qpos):
-                try:
-                    motion = self._motion(index, way, qpos, n_after)
-                except Unreachable as error:
-                    problem = problem or error.problem
-                    continue
-                self._sources.sort(key=lambda other: other is not source)
-                self._turned = way.turned
-                return motion
+            try:
+                motion, turned = self._step(stages, source, qpos, n_after)
+            except Unreachable as error:
+                problem = problem or error.problem
+                continue
+            self._sources.sort(key=lambda other: other is not source)
+            for name, is_turned in turned.items():
+                self._carriers[name].turned = is_turned
+            return motion
         raise Unreachable(problem or "no source segment")
 
-    def _ways(
-        self, index: int, source: Source, T_world_ref: np.ndarray, qpos: np.ndarray
-    ) -> list["_Way"]:
-        """How a source's segment may be carried here, the best ways first.
+    def _ranked(self, index: int, qpos: np.ndarray) -> list[Source]:
+        """The sources in the order in which they are tried for a stage; see `ordered`."""
+        carrier = self._carrier(index)
+        T_world_ref = carrier.reference(index, qpos)
+        if self.cell.task.stages[index].arm == BOTH:
+            T_world_eef = self.arm.body_pose(self._held(index))
+        else:
+            T_world_eef = carrier.arm.eef(qpos[carrier.cell.arm_qpos])
+        selection = self._how.selection
+        return ordered(self._sources, index, T_world_ref, T_world_eef, selection, self._rng)
 
-        What looks the same from several sides may be met, and held, from each of them, and a hand
-        of two like fingers be turned by half a turn. That way is best at whose end the hand is
-        turned least from home: where things lie alike, all demonstrations then turn alike, and no
-        two of them turn to opposite sides.
-        """
-        cell, stage = self.cell, self.cell.task.stages[index]
-        half = (False, True) if cell.robot.turns_freely else (False,)
-        if not (stage.grasp or stage.push):  # what is held, or was just let go of, stays in hand
-            half = (self._turned,)
-        ways = list[_Way]()
-        for turned in half:
-            segment = (half_turned(source) if turned else source)[index]
-            for R in like_turns(cell, stage.reference):
-                T_ref = pose.from_parts(T_world_ref[:3, 3], T_world_ref[:3, :3] @ R)
-                ends = self._ends(index, segment, T_ref, qpos)
-                ways += [_Way(segment, T_ref, Ts, turned) for Ts in ends]
-        R_home = self.arm.eef(cell.home_qpos[cell.arm_qpos])[:3, :3]
-        likeness = [np.sum(way.Ts_world_eef[-1, :3, :3] * R_home) for way in ways]
-        return [ways[i] for i in np.argsort(np.round(likeness, 6), kind="stable")[::-1][:N_WAYS]]
+    def _step(
+        self, stages: Sequence[int], source: Source, qpos: np.ndarray, n_after: int
+    ) -> tuple[Motion, dict[str, bool]]:
+        """Carry a step from a source; also which hands are turned against the source's then."""
+        if self.cell.task.stages[stages[0]].arm == BOTH:
+            return self._both(stages[0], source[stages[0]], qpos), {}
+        turned = dict[str, bool]()
 
-    def _ends(
-        self, index: int, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
-    ) -> list[Float[np.ndarray, "S 4 4"]]:
-        """Where the hand goes in a segment's skill, once for each like side of what it holds."""
-        arm, cell = self.arm, self.cell
-        stage, held = cell.task.stages[index], cell.task.held(index)
-        if segment.held is None:
-            return [T_world_ref @ self._resized(segment, stage, segment.Ts_ref_eef)]
-        arm.update(qpos)
-        now = held_in_hand(arm, held, arm.eef(qpos[cell.arm_qpos]))
-        assert now is not None
-        Ts = T_world_ref @ segment.Ts_ref_eef
-        if not cell.robot.turns_freely or is_round(cell, str(held)):
-            return [_placed(Ts, segment.held, now, Ts[:, :3, :3])]
-        return [
-            _placed(Ts, segment.held, now, Ts[:, :3, :3] @ segment.held.R_eef_body @ R)
-            for R in (now.R_eef_body @ like_turns(cell, str(held))).transpose(0, 2, 1)
-        ]
+        def alone(stage: int, state: Float[np.ndarray, "nq"]) -> Motion:
+            carrier = self._carrier(stage)
+            motion, is_turned = carrier.carry(stage, source[stage], state, n_after)
+            turned[carrier.cell.mount.name] = is_turned
+            return motion
 
-    def _motion(self, index: int, way: "_Way", qpos: np.ndarray, n_after: int) -> Motion:
-        """Plan a stage after a segment; with a grasp, so many steps on."""
-        arm, robot, stage = self.arm, self.cell.robot, self.cell.task.stages[index]
-        path, Ts_skill, astray = self._path(index, way, qpos)
-        opening = aligned(arm.eefs(path), Ts_skill, way.segment.opening)
-        after = self._resized(way.segment, stage, way.segment.after[:n_after])
-        Ts_after = way.T_world_ref @ after
-        if len(Ts_after):
-            assert stage.grasp
-            held = self.cell.frame_body(stage.grasp)
-            there, hand = arm.moved(qpos, path[-1]), arm.eef(path[-1])[None]
-            on = arm.travel(there, hand, Ts_after, held=held, search=False)
-            path = np.concatenate([path, on])
-            opening = np.concatenate([opening, np.repeat(opening[-1:], len(on))])
-        gripper = robot.gripper_closed + opening * (robot.gripper_open - robot.gripper_closed)
-        return Motion(np.column_stack([path, gripper]), astray)
+        return at_once(self.arms, stages, qpos, alone), turned
 
-    def _path(
-        self, index: int, way: "_Way", qpos: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, range]:
-        """Return the arm's path in a stage, the skill it ends with, and which steps lead astray."""
-        arm, cell, segment, Ts = self.arm, self.cell, way.segment, way.Ts_world_eef
-        stage, held = cell.task.stages[index], cell.task.held(index)
-        if stage.grasp:
-            path, astray = self._transit(qpos, Ts, touched=cell.frame_body(stage.grasp))
-            return path, Ts, astray
-        if stage.push:
-            closed = cell.with_hand(qpos, cell.robot.gripper_closed)
-            Ts = self._pushing(stage, segment, way.T_world_ref, qpos)
-            path, astray = self._transit(closed, Ts[:1], lift=True)
-            # what is pushed, and things in it, go along, but not for who checks for collisions
-            return np.concatenate([path, arm.follow(Ts[1:], path[-1])]), Ts, astray
-        if segment.held is not None:
-            body, hand = cell.frame_body(str(held)), arm.eef(qpos[cell.arm_qpos])
-            if np.linalg.norm(Ts[0, :3, 3] - hand[:3, 3]) < IN_PLACE:  # where it was lined up
-                return arm.travel(qpos, hand[None], Ts, held=body, search=False), Ts, NOWHERE
-            path, astray = self._transit(qpos, Ts, held=body)
-            return path, Ts, astray
-        if segment.joint is not None:
-            arm.update(qpos)
-            address, goal = joint_goal(arm, stage)
-            values = ending_at(segment.joint, qpos[address], goal)
-            body = cell.frame_body(str(held))
-            path = first(ways_along_joint(arm, qpos, address, values, body))
-            return path, arm.eefs(path)[-len(segment.opening) :], NOWHERE
-        q = qpos[cell.arm_qpos]
-        Ts = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
-        return arm.follow(Ts, q), Ts, NOWHERE
+    def _both(self, index: int, segment: Segment, qpos: np.ndarray) -> Motion:
+        """Carry a stage in which the arms move together what they hold."""
+        arms, body = list(self.arms.values()), self._held(index)
+        Ts = self._carrier(index).reference(index, qpos) @ segment.Ts_ref_eef
+        ctrl = carried(arms, body, qpos, Ts)
+        T_eef_body = pose.inverse(on_body(arms, body, qpos)[0])
+        path = arms[0].eefs(ctrl[:, arms[0].cell.ctrl][:, :-1]) @ T_eef_body
+        openings = segment.opening[aligned(path, Ts)]
+        for arm, opening in zip(arms, openings.T, strict=True):
+            ctrl[:, arm.cell.ctrl.stop - 1] = arm.cell.robot.gripper_at(opening)
+        return Motion(ctrl)
 
-    def _pushing(
-        self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
-    ) -> Float[np.ndarray, "S 4 4"]:
-        """The hand's way when it pushes a joint from where it is now to where it has to be."""
-        arm, joint = self.arm, segment.joint
-        assert joint is not None and stage.push is not None
-        arm.update(qpos)
-        address, goal = joint_goal(arm, stage)
-        now, body = qpos[address], arm.cell.frame_body(stage.push)
-        as_then = now + joint - joint[0]
-        pairs = zip(as_then, ending_at(joint, now, goal), strict=True)
-        Ts_moved = [
-            arm.body_pose_at(qpos, address, value, body)
-            @ pose.inverse(arm.body_pose_at(qpos, address, then, body))
-            for then, value in pairs
-        ]
-        return np.stack(Ts_moved) @ T_world_ref @ segment.Ts_ref_eef
+    def _carrier(self, index: int) -> Carrier:
+        """Who carries a stage; of both, the first."""
+        arm = self.cell.task.stages[index].arm
+        return self._carriers[self.cell.task.arms[0].name if arm == BOTH else arm]
 
-    def _transit(
-        self,
-        qpos: np.ndarray,
-        after: np.ndarray,
-        touched: int | None = None,
-        held: int | None = None,
-        lift: bool = False,
-    ) -> tuple[np.ndarray, range]:
-        """Travel to where `after` begins, with or without straying; see `Arm.travel`.
-
-        What is held is lifted first, and the hand where it has to leave a place with walls.
-
-        Not through joint space: another source whose way is usual looks more like the others.
-        """
-        arm = self.arm
-        direct = self._reach_out(qpos, after, touched, held, lift)
-        n_tries = STRAY_TRIES if self._rng.uniform() < self._how.stray else 0
-        for _ in range(n_tries):
-            aside = self._aside(after[-1])[None]
-            if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
-                continue
-            try:
-                first = self._reach_out(qpos, aside, None, held, lift)
-                there = arm.moved(qpos, first[-1], held)
-                hand = arm.eef(first[-1])[None]
-                then = arm.travel(there, hand, after, touched, held, search=False)
-            except Unreachable:
-                continue
-            n_lift = LIFT_STEPS if held is not None else 0
-            return np.concatenate([first, then]), range(n_lift, len(first))
-        return direct, NOWHERE
-
-    def _reach_out(
-        self,
-        qpos: np.ndarray,
-        after: np.ndarray,
-        touched: int | None,
-        held: int | None,
-        lift: bool,
-    ) -> np.ndarray:
-        if lift:
-            return self.arm.carry(qpos, after, held, search=False)
-        return self.arm.reach_out(qpos, after, touched, held, search=False)
-
-    def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
-        """Draw a place of the hand beside and above another one."""
-        rng, limits = self._rng, STRAY_NEAR if self._rng.uniform() < 0.5 else STRAY_FAR
-        angle, (shift, height) = rng.uniform(0, 2 * np.pi), rng.uniform(*limits, 2)
-        offset = np.array([shift * np.cos(angle), shift * np.sin(angle), height])
-        R = pose.rotvec_to_matrix(rng.normal(0, STRAY_TURN))
-        return pose.from_parts(T_world_eef[:3, 3] + offset, T_world_eef[:3, :3] @ R)
-
-    def _resized(self, segment: Segment, stage: Stage, Ts_ref_eef: np.ndarray) -> np.ndarray:
-        """Poses moved to where the skill's last point lies on an object of another size."""
-        Ts = Ts_ref_eef.copy()
-        if "." not in stage.reference:
-            name = self.cell.task.roles[stage.reference]
-            ratio = np.array(self.cell.graph.object(name).size) / segment.size
-            Ts[:, :3, 3] += segment.Ts_ref_eef[-1, :3, 3] * (ratio - 1)
-        return Ts
-
-
-def aligned(
-    Ts_path: Float[np.ndarray, "T 4 4"],
-    Ts_skill: Float[np.ndarray, "S 4 4"],
-    opening: Float[np.ndarray, "S"],
-) -> Float[np.ndarray, "T"]:
-    """What a skill's gripper does at each step of a path that ends with it.
-
-    Where the path was slowed for a joint, the gripper waits with it: it acts where the hand is
-    where it was in the skill.
-    """
-    step, result = len(Ts_skill) - 1, np.empty(len(Ts_path))
-    distance = apart(Ts_path[:, None], Ts_skill)
-    for t in range(len(Ts_path) - 1, -1, -1):
-        result[t] = opening[step]
-        if step and t:
-            step -= distance[t - 1, step] > distance[t - 1, step - 1] - NEARER
-    return result
-
-
-def ending_at(joint: Float[np.ndarray, "S"], start: float, goal: float) -> Float[np.ndarray, "S"]:
-    """The way of a source's joint, stretched to go from where it is now to where it has to be.
-
-    The source's arm lagged behind what it was told, and its joint fell short.
-    """
-    share = (joint - joint[0]) / (joint[-1] - joint[0])
-    return start + share * (goal - start)
+    def _held(self, index: int) -> int:
+        """The body that is held in a stage."""
+        return self.cell.frame_body(str(self.cell.task.held(index)))
 
 
 def rank(cells: Sequence[Cell], sources: Sequence[Source]) -> list[int]:
@@ -325,29 +144,14 @@ def rank(cells: Sequence[Cell], sources: Sequence[Source]) -> list[int]:
 
 
 def _fits(cell: Cell, source: Source) -> bool:
-    """Whether a source's first two stages can be planned in a cell."""
-    expert = Transformer(cell, [source], np.random.default_rng(0))
+    """Whether a source's first two steps can be planned in a cell."""
+    expert, qpos = Transformer(cell, [source], np.random.default_rng(0)), cell.home_qpos.copy()
     try:
-        q = expert.plan(0, cell.home_qpos).ctrl[-1, :-1]
-        expert.plan(1, expert.arm.moved(cell.home_qpos, q))
+        last = expert.plan(0, qpos).ctrl[-1]
+        for arm in cell.arms:
+            q = last[arm.ctrl][:-1]
+            qpos[arm.arm_qpos] = np.where(np.isnan(q), qpos[arm.arm_qpos], q)
+        expert.plan(1, qpos)
     except Unreachable:
         return False
     return True
-
-
-def _placed(
-    Ts_world_eef: Float[np.ndarray, "S 4 4"],
-    held: Held,
-    now: Held,
-    Rs_world_eef: Float[np.ndarray, "S 3 3"],
-) -> Float[np.ndarray, "S 4 4"]:
-    """Move the hand so that the bottom of what it holds now goes where the source's object's went.
-
-    Args:
-        Ts_world_eef: The source's hand.
-        held: What it held, in the hand.
-        now: What the hand holds now.
-        Rs_world_eef: How the hand is turned now.
-    """
-    p = (Ts_world_eef[:, :3, :3] @ held.p_eef_bottom) - Rs_world_eef @ now.p_eef_bottom
-    return pose.from_parts(Ts_world_eef[:, :3, 3] + p, Rs_world_eef)

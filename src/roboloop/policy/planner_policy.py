@@ -65,6 +65,4 @@ class PlannerPolicy:
 def _measured(robot: Robot, state: Float[np.ndarray, "d"]) -> Measured:
     """What an arm's part of `observation.state` says of its joints."""
     n = len(robot.arm_joints)
-    return state[:n], robot.gripper_closed + float(state[n]) * (
-        robot.gripper_open - robot.gripper_closed
-    )
+    return state[:n], float(robot.gripper_at(float(state[n])))

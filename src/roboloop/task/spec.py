@@ -29,8 +29,8 @@ class Stage:
 
     name: str
     reference: str
-    """`role` or `role.keypoint`: the frame that the motion is relative to; generation carries the
-    motion to where this frame is in a new scene."""
+    """`role`, `role.keypoint`, or `ARM.base` of the arm that does it: the frame that the motion is
+    relative to; generation carries the motion to where this frame is in a new scene."""
     grasp: str | None = None
     """`role` (anywhere on it) or `role.keypoint` that the hand holds from the end of this stage."""
     release: str | None = None

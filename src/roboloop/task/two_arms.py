@@ -9,7 +9,7 @@ from roboloop import pose
 from roboloop.errors import RoboloopError
 from roboloop.scene.graph import SceneObject
 from roboloop.task.spec import BOTH, Stage
-from roboloop.task.templates import KINDS, UPRIGHT, Kind, Plan
+from roboloop.task.templates import CATCH_UP, KINDS, UPRIGHT, Kind, Plan
 
 LEVEL = "norm(xy(object.top - object.bottom)) < 0.15 * norm(object.top - object.bottom)"
 """The object leans by less than about 9 degrees."""
@@ -69,7 +69,7 @@ def _handed_over(roles: Mapping[str, SceneObject], plan: Plan) -> Plan:
         Stage("grasp", mine, grasp=mine, arm="left"),
         Stage(
             "present",
-            reference=mine,
+            reference="left.base",  # where the other arm can take it, wherever it lay
             arm="left",
             subgoal=(
                 "norm(xy(object.center - 0.5 * (left.base + right.base))) < 0.03",
@@ -78,6 +78,7 @@ def _handed_over(roles: Mapping[str, SceneObject], plan: Plan) -> Plan:
                 f"dot(unit({theirs} - {mine}), unit(right.base - left.base)) > 0.85",
                 UPRIGHT,
             ),
+            dwell=CATCH_UP,
         ),
         Stage("take", theirs, grasp=theirs, arm="right"),
         Stage("let_go", mine, release="object", arm="left"),

@@ -1,5 +1,6 @@
 """End-effector waypoints -> joint targets at the control rate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +35,7 @@ class Motion:
 
     ctrl: Float[np.ndarray, "T nu"]
     """Joint targets and the gripper's, one row a control step; NaN stays as it is."""
-    astray: range = range(0)
+    astray: Sequence[int] = ()
     """Steps that lead away from the goal on purpose, so that getting back can be learnt."""
 
     @property

@@ -1,0 +1,307 @@
+"""One arm carries a source segment to the scene at hand, and plans the way to it."""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from roboloop import pose
+from roboloop.cell import Cell
+from roboloop.demo.goals import Unreachable
+from roboloop.demo.joints import joint_goal
+from roboloop.demo.ways.arm import CARRY_LIFT, Arm
+from roboloop.demo.ways.jointed import first, ways_along_joint
+from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
+from roboloop.generate.frames import Held, held_in_hand, is_round, like_turns, reference_frame
+from roboloop.generate.segments import Segment, half_turned
+from roboloop.generate.select import apart
+from roboloop.sim import CONTROL_DT
+from roboloop.task.spec import Stage
+
+STRAY_NEAR, STRAY_FAR = (0.015, 0.07), (0.05, 0.25)
+"""How far (m) aside of where a skill ends, and above it, the hand is led astray: half the time
+near, half far."""
+STRAY_TURN = (0.08, 0.08, 0.25)
+"""Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
+STRAY_TRIES = 3
+IN_PLACE = 0.05
+"""What is carried to a skill that begins this near (m) is not lifted before."""
+NOWHERE = range(0)
+LIFT_STEPS = ceil(CARRY_LIFT / (LINEAR_SPEED * CONTROL_DT))
+"""Steps by which a carried object is lifted, before any straying."""
+N_WAYS = 4
+"""Of the like ways to carry a segment, how many are tried."""
+NEARER = 0.001
+"""How much nearer (m) an earlier step of a skill has to be for a path to be there still."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A segment as it may be carried to the scene at hand."""
+
+    segment: Segment
+    T_world_ref: Float[np.ndarray, "4 4"]
+    Ts_world_eef: Float[np.ndarray, "S 4 4"]
+    """Where the hand goes in the skill."""
+    turned: bool
+    """Whether the hand is turned by half a turn."""
+
+
+class Carrier:
+    """Carries segments with one arm of a cell.
+
+    Args:
+        cell: Where, as seen from the arm.
+        rng: Chooses where to stray.
+        stray: Share of the transits on which the hand is first led astray.
+    """
+
+    def __init__(self, cell: Cell, rng: np.random.Generator, stray: float) -> None:
+        self.cell, self.arm = cell, Arm(cell)
+        self._rng, self._stray = rng, stray
+        self.turned = False
+        """Whether the hand is turned by half a turn against the source's since its last grasp."""
+
+    def carry(
+        self, index: int, segment: Segment, qpos: Float[np.ndarray, "nq"], n_after: int
+    ) -> tuple[Motion, bool]:
+        """Plan a stage after a segment.
+
+        Args:
+            index: The stage.
+            segment: What the source did in it.
+            qpos: The state to start from.
+            n_after: With a grasp, how many control steps to go on after it.
+
+        Returns:
+            The arm's controls, and whether its hand is turned by half a turn against the source's.
+
+        Raises:
+            Unreachable: It is out of reach or not free.
+        """
+        problem = ""
+        for way in self._ways(index, segment, qpos):
+            try:
+                return self._motion(index, way, qpos, n_after), way.turned
+            except Unreachable as error:
+                problem = problem or error.problem
+        raise Unreachable(problem)
+
+    def reference(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Float[np.ndarray, "4 4"]:
+        """Where the reference frame of a stage is in the state `qpos`, which the arm then holds."""
+        self.arm.update(qpos)
+        reference = self.cell.task.stages[index].reference
+        return reference_frame(self.arm, reference, self.cell.mount.T_world_base)
+
+    def _ways(self, index: int, segment: Segment, qpos: np.ndarray) -> list["_Way"]:
+        """How a segment may be carried here, the best ways first.
+
+        What looks the same from several sides may be met, and held, from each of them, and a hand
+        of two like fingers be turned by half a turn. That way is best at whose end the hand is
+        turned least from home: where things lie alike, all demonstrations then turn alike, and no
+        two of them turn to opposite sides.
+        """
+        cell, stage = self.cell, self.cell.task.stages[index]
+        half = (False, True) if cell.robot.turns_freely else (False,)
+        if not (stage.grasp or stage.push):  # what is held, or was just let go of, stays in hand
+            half = (self.turned,)
+        T_world_ref, ways = self.reference(index, qpos), list[_Way]()
+        for turned in half:
+            as_held = half_turned(segment) if turned else segment
+            for R in like_turns(cell, stage.reference):
+                T_ref = pose.from_parts(T_world_ref[:3, 3], T_world_ref[:3, :3] @ R)
+                ends = self._ends(index, as_held, T_ref, qpos)
+                ways += [_Way(as_held, T_ref, Ts, turned) for Ts in ends]
+        R_home = self.arm.eef(cell.home_qpos[cell.arm_qpos])[:3, :3]
+        unlike = [-np.sum(way.Ts_world_eef[-1, :3, :3] * R_home) for way in ways]
+        return [ways[i] for i in np.argsort(np.round(unlike, 6), kind="stable")[:N_WAYS]]
+
+    def _ends(
+        self, index: int, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+    ) -> list[Float[np.ndarray, "S 4 4"]]:
+        """Where the hand goes in a segment's skill, once for each like side of what it holds."""
+        arm, cell = self.arm, self.cell
+        stage, held = cell.task.stages[index], cell.task.held(index)
+        if segment.held is None or not stage.subgoal:
+            return [T_world_ref @ self._resized(segment, stage, segment.Ts_ref_eef)]
+        arm.update(qpos)
+        now = held_in_hand(arm, held, arm.eef(qpos[cell.arm_qpos]))
+        assert now is not None
+        Ts = T_world_ref @ segment.Ts_ref_eef
+        if not cell.robot.turns_freely or is_round(cell, str(held)):
+            return [_placed(Ts, segment.held, now, Ts[:, :3, :3])]
+        return [
+            _placed(Ts, segment.held, now, Ts[:, :3, :3] @ segment.held.R_eef_body @ R)
+            for R in (now.R_eef_body @ like_turns(cell, str(held))).transpose(0, 2, 1)
+        ]
+
+    def _motion(self, index: int, way: "_Way", qpos: np.ndarray, n_after: int) -> Motion:
+        """Plan a stage after a segment; with a grasp, so many steps on."""
+        arm, robot, stage = self.arm, self.cell.robot, self.cell.task.stages[index]
+        path, Ts_skill, astray = self._path(index, way, qpos)
+        opening = way.segment.opening[aligned(arm.eefs(path), Ts_skill)]
+        after = self._resized(way.segment, stage, way.segment.after[:n_after])
+        if len(after):
+            assert stage.grasp
+            held = self.cell.frame_body(stage.grasp)
+            there, hand = arm.moved(qpos, path[-1]), arm.eef(path[-1])[None]
+            on = arm.travel(there, hand, way.T_world_ref @ after, held=held, search=False)
+            path = np.concatenate([path, on])
+            opening = np.concatenate([opening, np.repeat(opening[-1:], len(on))])
+        return Motion(np.column_stack([path, robot.gripper_at(opening)]), astray)
+
+    def _path(
+        self, index: int, way: "_Way", qpos: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, range]:
+        """Return the arm's path in a stage, the skill it ends with, and which steps lead astray."""
+        arm, cell, segment, Ts = self.arm, self.cell, way.segment, way.Ts_world_eef
+        stage, held = cell.task.stages[index], cell.task.held(index)
+        if stage.grasp:
+            path, astray = self._transit(qpos, Ts, touched=cell.frame_body(stage.grasp))
+            return path, Ts, astray
+        if stage.push:
+            closed = cell.with_hand(qpos, cell.robot.gripper_closed)
+            Ts = self._pushing(stage, segment, way.T_world_ref, qpos)
+            path, astray = self._transit(closed, Ts[:1], lift=True)
+            # what is pushed, and things in it, go along, but not for who checks for collisions
+            return np.concatenate([path, arm.follow(Ts[1:], path[-1])]), Ts, astray
+        if segment.held is not None and stage.subgoal:
+            body, hand = cell.frame_body(str(held)), arm.eef(qpos[cell.arm_qpos])
+            if np.linalg.norm(Ts[0, :3, 3] - hand[:3, 3]) < IN_PLACE:  # where it was lined up
+                return arm.travel(qpos, hand[None], Ts, held=body, search=False), Ts, NOWHERE
+            path, astray = self._transit(qpos, Ts, held=body)
+            return path, Ts, astray
+        if segment.joint is not None:
+            arm.update(qpos)
+            address, goal = joint_goal(arm, stage)
+            values = ending_at(segment.joint, qpos[address], goal)
+            body = cell.frame_body(str(held))
+            path = first(ways_along_joint(arm, qpos, address, values, body))
+            return path, arm.eefs(path)[-len(segment.opening) :], NOWHERE
+        q = qpos[cell.arm_qpos]
+        Ts = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
+        return arm.follow(Ts, q), Ts, NOWHERE
+
+    def _pushing(
+        self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+    ) -> Float[np.ndarray, "S 4 4"]:
+        """The hand's way when it pushes a joint from where it is now to where it has to be."""
+        arm, joint = self.arm, segment.joint
+        assert joint is not None and stage.push is not None
+        arm.update(qpos)
+        address, goal = joint_goal(arm, stage)
+        now, body = qpos[address], arm.cell.frame_body(stage.push)
+        as_then = now + joint - joint[0]
+        pairs = zip(as_then, ending_at(joint, now, goal), strict=True)
+        Ts_moved = [
+            arm.body_pose_at(qpos, address, value, body)
+            @ pose.inverse(arm.body_pose_at(qpos, address, then, body))
+            for then, value in pairs
+        ]
+        return np.stack(Ts_moved) @ T_world_ref @ segment.Ts_ref_eef
+
+    def _transit(
+        self,
+        qpos: np.ndarray,
+        after: np.ndarray,
+        touched: int | None = None,
+        held: int | None = None,
+        lift: bool = False,
+    ) -> tuple[np.ndarray, range]:
+        """Travel to where `after` begins, with or without straying; see `Arm.travel`.
+
+        What is held is lifted first, and the hand where it has to leave a place with walls.
+
+        Not through joint space: another source whose way is usual looks more like the others.
+        """
+        arm = self.arm
+        direct = self._reach_out(qpos, after, touched, held, lift)
+        n_tries = STRAY_TRIES if self._rng.uniform() < self._stray else 0
+        for _ in range(n_tries):
+            aside = self._aside(after[-1])[None]
+            if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
+                continue
+            try:
+                first = self._reach_out(qpos, aside, None, held, lift)
+                there = arm.moved(qpos, first[-1], held)
+                hand = arm.eef(first[-1])[None]
+                then = arm.travel(there, hand, after, touched, held, search=False)
+            except Unreachable:
+                continue
+            n_lift = LIFT_STEPS if held is not None else 0
+            return np.concatenate([first, then]), range(n_lift, len(first))
+        return direct, NOWHERE
+
+    def _reach_out(
+        self,
+        qpos: np.ndarray,
+        after: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        lift: bool,
+    ) -> np.ndarray:
+        if lift:
+            return self.arm.carry(qpos, after, held, search=False)
+        return self.arm.reach_out(qpos, after, touched, held, search=False)
+
+    def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+        """Draw a place of the hand beside and above another one."""
+        rng, limits = self._rng, STRAY_NEAR if self._rng.uniform() < 0.5 else STRAY_FAR
+        angle, (shift, height) = rng.uniform(0, 2 * np.pi), rng.uniform(*limits, 2)
+        offset = np.array([shift * np.cos(angle), shift * np.sin(angle), height])
+        R = pose.rotvec_to_matrix(rng.normal(0, STRAY_TURN))
+        return pose.from_parts(T_world_eef[:3, 3] + offset, T_world_eef[:3, :3] @ R)
+
+    def _resized(self, segment: Segment, stage: Stage, Ts_ref_eef: np.ndarray) -> np.ndarray:
+        """Poses moved to where the skill's last point lies on an object of another size."""
+        Ts = Ts_ref_eef.copy()
+        if "." not in stage.reference:
+            name = self.cell.task.roles[stage.reference]
+            ratio = np.array(self.cell.graph.object(name).size) / segment.size
+            Ts[:, :3, 3] += segment.Ts_ref_eef[-1, :3, 3] * (ratio - 1)
+        return Ts
+
+
+def aligned(
+    Ts_path: Float[np.ndarray, "T 4 4"], Ts_skill: Float[np.ndarray, "S 4 4"]
+) -> Int[np.ndarray, "T"]:
+    """Which step of a skill each step of a path is at that ends with the skill.
+
+    Where the path was slowed for a joint, grippers wait with it: they act where the hand is where
+    it was in the skill.
+    """
+    step, result = len(Ts_skill) - 1, np.empty(len(Ts_path), int)
+    distance = apart(Ts_path[:, None], Ts_skill)
+    for t in range(len(Ts_path) - 1, -1, -1):
+        result[t] = step
+        if step and t:
+            step -= distance[t - 1, step] > distance[t - 1, step - 1] - NEARER
+    return result
+
+
+def ending_at(joint: Float[np.ndarray, "S"], start: float, goal: float) -> Float[np.ndarray, "S"]:
+    """The way of a source's joint, stretched to go from where it is now to where it has to be.
+
+    The source's arm lagged behind what it was told, and its joint fell short.
+    """
+    share = (joint - joint[0]) / (joint[-1] - joint[0])
+    return start + share * (goal - start)
+
+
+def _placed(
+    Ts_world_eef: Float[np.ndarray, "S 4 4"],
+    held: Held,
+    now: Held,
+    Rs_world_eef: Float[np.ndarray, "S 3 3"],
+) -> Float[np.ndarray, "S 4 4"]:
+    """Move the hand so that the bottom of what it holds now goes where the source's object's went.
+
+    Args:
+        Ts_world_eef: The source's hand.
+        held: What it held, in the hand.
+        now: What the hand holds now.
+        Rs_world_eef: How the hand is turned now.
+    """
+    p = Ts_world_eef[:, :3, :3] @ held.p_eef_bottom - Rs_world_eef @ now.p_eef_bottom
+    return pose.from_parts(Ts_world_eef[:, :3, 3] + p, Rs_world_eef)
