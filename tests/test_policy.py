@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from roboloop import pose
 from roboloop.data.cache import Cache
 from roboloop.errors import RoboloopError
 from roboloop.policy.act_policy import ActPolicy
@@ -13,7 +14,13 @@ from roboloop.policy.load import load_policy
 from roboloop.policy.model import conv, grid
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
-from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
+from roboloop.policy.samples import (
+    Samples,
+    hand_in_world,
+    measure_scaling,
+    shifted,
+    waypoint_frames,
+)
 from roboloop.policy.text import hash_words
 from roboloop.policy.train import Schedule, read_curve, train
 
@@ -158,7 +165,7 @@ def test_perfect_predictions_give_back_the_recorded_actions(space):
 
 def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
     rng, cache = np.random.default_rng(0), make_cache()
-    objects = rng.normal(size=(len(cache.state), 2, 9)).astype(np.float32)
+    objects = rng.normal(size=(len(cache.state), 2, 15)).astype(np.float32)
     cache = replace(cache, images={}, objects=objects)
     train(cache, replace(make_checkpoint(), cameras=(), px=0), SCHEDULE, tmp_path, seed=0)
     policy = load_policy(str(tmp_path))
@@ -181,7 +188,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 3"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 4"):
         load_policy(str(tmp_path))
 
 
@@ -264,9 +271,18 @@ def test_replay_repeats_the_episode_that_began_alike():
 
 def test_waypoints_are_where_the_gripper_acts_next():
     above = np.array([1, 1, 0, 0, 1, 1, 0, 0, 0], bool)
-    frames = waypoint_frames(above, np.array([0, 6, 9]))
+    frames = waypoint_frames(above, np.ones(9, bool), np.array([0, 6, 9]))
     np.testing.assert_array_equal(frames[:6], [[1, 3], [1, 3], [3, 5], [3, 5], [5, 5], [5, 5]])
     np.testing.assert_array_equal(frames[6:], [[8, 8]] * 3)
+
+
+def test_a_slip_was_not_foreseen():
+    """The hand opens at 4 by mistake, takes the thing again at 6, and lets it go at 8."""
+    above = np.array([1, 1, 0, 0, 1, 1, 0, 0, 1, 1], bool)
+    imitate = np.arange(10) != 4
+    frames = waypoint_frames(above, imitate, np.array([0, 10]))
+    np.testing.assert_array_equal(frames[:4], [[1, 7], [1, 7], [7, 9], [7, 9]])
+    np.testing.assert_array_equal(frames[4:], [[5, 7], [5, 7], [7, 9], [7, 9], [9, 9], [9, 9]])
 
 
 def test_shift_moves_pixels_and_repeats_the_border():
@@ -290,7 +306,20 @@ def test_windows_hold_the_last_action_of_an_episode():
     batch = Samples(cache, SMALL).draw(np.random.default_rng(0), np.array([10]), augment=False)
     np.testing.assert_array_equal(batch["action"][0, 0, :, 0], cache.action[[10, 11, 11, 11], 0])
     np.testing.assert_array_equal(batch["state"][0], cache.state[[10, 11]])
-    np.testing.assert_array_equal(batch["imitate"][0, 0], cache.imitate[[10, 11, 11, 11]])
+    assert not cache.imitate[10]  # nor is what follows to be learnt
+    np.testing.assert_array_equal(batch["imitate"][0, 0], np.zeros(4))
+
+
+def test_the_frame_of_the_hand_is_found_from_where_it_acts():
+    rng = np.random.default_rng(0)
+    cache = make_cache(n_episodes=30)
+    T = pose.from_parts(np.array([0.5, -0.1, 0.2]), pose.rotvec_to_matrix(np.array([0, 0, 2.0])))
+    objects = rng.normal(0, 0.1, (len(cache.state), 2, 15)).astype(np.float32)
+    eef = cache.action_eef.copy()
+    eef[:, :3] = pose.transform(T, objects[:, 1, :3].astype(float)) + 0.01  # held off its middle
+    found = hand_in_world(Samples(replace(cache, objects=objects, action_eef=eef), SMALL))
+    T[:3, 3] += 0.01
+    assert np.allclose(found, T, atol=1e-5)
 
 
 def test_phrasings_are_close_and_order_matters():

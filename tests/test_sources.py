@@ -23,12 +23,13 @@ from roboloop.errors import RoboloopError
 from roboloop.generate.diversity import hand_paths, source_paths
 from roboloop.generate.imported import STARTS
 from roboloop.generate.segments import cut_stages
-from roboloop.generate.sources import read_recordings, read_sources
+from roboloop.generate.sources import check_stages, read_recordings, read_sources
 from roboloop.generate.transform import Transformer
 from roboloop.scene.collection import COUSINS, TWIN, Resets, list_cousins, write_resets
 from roboloop.scene.folder import write_scene
 from roboloop.scene.presets import BENCHMARK, preset_scene
 from roboloop.scene.settle import settle
+from roboloop.sim import qpos_of
 from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 from roboloop.task.spec import read_task, write_task
@@ -271,3 +272,30 @@ def test_a_skill_begins_after_the_way_over_something(whole):
     Ts[place[2] - still - 20 : place[2] - still, :3, 3] = over
     skill = cut_stages(replace(recording, tracks=(replace(track, Ts_world_target=Ts),)))[1]
     assert len(skill.Ts_ref_eef) in range(still + 9, still + 12)  # half of the way, and the rest
+
+
+def test_what_slips_is_taken_again(whole):
+    sources, task = read_sources(*arguments(whole, whole / "demo")), read_task(whole / "task.json")
+    cells, rngs = load_cells(list_cousins(whole / "scene")[2:6], task), rngs_for(0, 3, range(4))
+    experts = [Transformer(cell, sources, rng) for cell, rng in zip(cells, rngs, strict=True)]
+    ends = attempt(cells, experts, range(4), rngs, slip=1.0)
+    again = [(c, e.episode) for c, e in zip(cells, ends, strict=True) if e.episode and not e.reason]
+    assert len(again) >= 2  # some fall where they cannot be reached
+    for cell, episode in again:
+        names = [name for name, _, _ in episode.subtasks]
+        assert names == ["grasp", "place", "slip", "grasp", "place", "retreat"]
+        _, start, stop = episode.subtasks[2]
+        assert not episode.imitate[start:stop].any()
+        assert episode.imitate[stop:].all() and episode.imitate[:start].any()
+        arm, z = Arm(cell), []
+        for state in episode.sim_states[[start, stop]]:
+            arm.update(qpos_of(cell.model, state))
+            z.append(arm.body_pose(cell.frame_body("object"))[2, 3])
+        assert z[1] < z[0] - 0.02  # it fell
+
+
+def test_demonstrations_with_slips_are_no_sources(whole, tmp_path):
+    episode = next(iter_episodes(whole / "demo"))
+    stages = (("grasp", 0, 9), ("place", 9, 20), ("slip", 20, 34), *episode.subtasks)
+    with pytest.raises(RoboloopError, match="has the stages grasp, place, slip"):
+        check_stages([replace(episode, subtasks=stages)], read_task(whole / "task.json"), tmp_path)

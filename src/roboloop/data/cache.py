@@ -30,7 +30,7 @@ from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path, read_json, write_json
 
 Array = np.ndarray
-VERSION = 3
+VERSION = 4
 COLUMNS = {
     "state": "observation.state",
     "action": "action.intended",
@@ -39,6 +39,8 @@ COLUMNS = {
 }
 """Arrays of the cache and the columns they come from."""
 OBJECTS = "objects.npy"
+OBJECT_NUMBERS = 15
+"""Of each object, see `object_numbers`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +61,8 @@ class Cache:
     """Instruction of each episode."""
     views: dict[str, View] = field(default_factory=dict)
     """Where the cameras are, for those that are calibrated."""
-    objects: Float32[Array, "n n_obj 9"] | None = None
-    """In place of images: of each free object its position (m) and its x and y axes."""
+    objects: Float32[Array, "n n_obj 15"] | None = None
+    """In place of images, of each free object what `object_numbers` says."""
 
     @property
     def hand_cameras(self) -> tuple[str, ...]:
@@ -117,10 +119,16 @@ def read_cache(folder: Path | str) -> Cache:
     return Cache(images=images, tasks=tuple(record["tasks"]), objects=objects, **arrays)
 
 
-def object_numbers(poses: Float64[Array, "*B 7"]) -> Float32[Array, "*B 9"]:
-    """What a policy is told of poses (xyz, wxyz): the position (m), and the x and y axes."""
+def object_numbers(poses: Float64[Array, "*B 7"]) -> Float32[Array, "*B 15"]:
+    """What a policy is told of poses (xyz, wxyz).
+
+    The position (m), the x and y axes, and cosine and sine of two, three and four times the yaw:
+    where things look the same from as many sides, those are what a hand's turn depends on.
+    """
     R = pose.quat_to_matrix(poses[..., 3:])
-    return np.concatenate([poses[..., :3], R[..., 0], R[..., 1]], -1).astype(np.float32)
+    yaw = np.arctan2(R[..., 1, 0], R[..., 0, 0])[..., None] * [2, 3, 4]
+    parts = (poses[..., :3], R[..., 0], R[..., 1], np.cos(yaw), np.sin(yaw))
+    return np.concatenate(parts, -1).astype(np.float32)
 
 
 def _write_columns(info: DatasetInfo, folder: Path) -> list[str]:

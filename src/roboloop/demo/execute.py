@@ -12,6 +12,7 @@ from roboloop.data.episode import Episode
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.judge import judge
 from roboloop.demo.planner import Expert
+from roboloop.demo.slip import SLIP, SLIP_STEPS, carrying_steps, grasping_step, slipped
 from roboloop.demo.ways.motion import Motion
 from roboloop.robot import forward_kinematics
 from roboloop.sim import CONTROL_DT, Simulation, qpos_of
@@ -43,6 +44,7 @@ def attempt(
     rngs: Sequence[np.random.Generator],
     noise: float = 0.0,
     start_spread: float = 0.0,
+    slip: float = 0.0,
 ) -> list[Attempt]:
     """Let one expert a cell do the task, step by step; cells share a layout and go together.
 
@@ -55,43 +57,45 @@ def attempt(
             recorded as intended is without it: how to get back on the way (Laskey et al. 2017,
             "DART: Noise Injection for Robust Imitation Learning").
         start_spread: Standard deviation of the arm's start around home, rad.
+        slip: Share of the attempts in which what one hand carries slips out of it, once, somewhere
+            on the way. It opens, which is not to be imitated; then the expert takes the thing again
+            from where it lies.
 
     Returns:
         One attempt a cell.
     """
     sim = Simulation([cell.model for cell in cells])
     records = [
-        _Record(cell, rng, noise, start_spread) for cell, rng in zip(cells, rngs, strict=True)
+        _Record(cell, rng, noise, start_spread, slip) for cell, rng in zip(cells, rngs, strict=True)
     ]
     sim.reset(np.stack([r.qpos for r in records]), np.stack([r.rest for r in records]))
     for record, state in zip(records, sim.states, strict=True):
         record.states.append(state[None].copy())
-    for index in range(len(cells[0].task.steps())):
-        _run_step(sim, records, experts, index)
+    while any(not record.done for record in records):
+        _run_step(sim, records, experts)
     _settle(sim, records)
     return [r.finish(seed) for r, seed in zip(records, seeds, strict=True)]
 
 
-def _run_step(
-    sim: Simulation, records: list["_Record"], experts: Sequence[Expert], index: int
-) -> None:
+def _run_step(sim: Simulation, records: list["_Record"], experts: Sequence[Expert]) -> None:
+    """Plan the next step of all that are not done, and go through it together."""
     planned: dict[int, Motion] = {}
     for i, (record, expert) in enumerate(zip(records, experts, strict=True)):
-        if record.reason:
+        if record.done:
             continue
         try:
-            planned[i] = expert.plan(index, record.qpos).after(record.ctrl)
+            planned[i] = record.plan(expert)
         except Unreachable as error:
-            record.reason = f"{record.cell.task.step_name(index)}: {error.problem}"
+            record.reason = f"{record.cell.task.step_name(record.step)}: {error.problem}"
     if not planned:
         return
-    noisy = {i: records[i].noisy(index, motion.ctrl) for i, motion in planned.items()}
+    noisy = {i: records[i].noisy(motion.ctrl) for i, motion in planned.items()}
     n_steps = np.array([len(noisy.get(i, ())) for i in range(len(records))])
     ctrl = np.stack([r.hold(noisy.get(i), int(n_steps.max())) for i, r in enumerate(records)])
     trajectory = sim.rollout(ctrl, n_steps)
     for i, motion in planned.items():
         record = records[i]
-        record.append(index, motion, noisy[i], trajectory.states[i, : len(noisy[i])])
+        record.append(motion, noisy[i], trajectory.states[i, : len(noisy[i])])
         if trajectory.failed[i]:
             record.reason = "physics failed"
 
@@ -107,16 +111,24 @@ class _Record:
     """What happens in one cell while its episode lasts."""
 
     def __init__(
-        self, cell: Cell, rng: np.random.Generator, noise: float, start_spread: float
+        self, cell: Cell, rng: np.random.Generator, noise: float, start_spread: float, slip: float
     ) -> None:
         self.cell, self._rng, self._noise = cell, rng, noise
-        self.reason = ""
+        self.reason, self.step = "", 0
+        """Why it failed, and the task's step that is next."""
         self.states: list[np.ndarray] = []
         self.settled: np.ndarray | None = None
         self._motions: list[Motion] = []
         self._ctrl: list[np.ndarray] = []
         self._subtasks: list[tuple[str, int, int]] = []
         self._start, self.rest = start_state(cell, rng, start_spread)
+        slips = slip > 0 and rng.uniform() < slip
+        self._slip_step = int(rng.choice(carrying_steps(cell))) if slips else None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do, or it failed."""
+        return bool(self.reason) or self.step == len(self.cell.task.steps())
 
     @property
     def qpos(self) -> Float[np.ndarray, "nq"]:
@@ -128,7 +140,17 @@ class _Record:
         """The targets now."""
         return self._ctrl[-1][-1] if self._ctrl else self.rest
 
-    def noisy(self, index: int, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
+    def plan(self, expert: Expert) -> Motion:
+        """Let the expert plan the step that is next, in which what is held may slip."""
+        motion = expert.plan(self.step, self.qpos).after(self.ctrl)
+        return slipped(self.cell, motion, self._rng) if self.slips else motion
+
+    @property
+    def slips(self) -> bool:
+        """Whether something slips in the step that is next."""
+        return self.step == self._slip_step
+
+    def noisy(self, ctrl: Float[np.ndarray, "T nu"]) -> Float[np.ndarray, "T nu"]:
         """Add noise that fades over a few control steps to the arms' targets in a step.
 
         The result is rounded to float32, which is what datasets keep: replay is bit-exact.
@@ -138,10 +160,10 @@ class _Record:
         error = np.zeros((len(ctrl), ctrl.shape[1] - len(grippers)))
         for t in range(len(ctrl)):
             error[t] = NOISE_MEMORY * error[t - 1] + fresh * self._rng.normal(size=error.shape[1])
-        noise = self._noise * _noise_share(self.cell, index, ctrl[:, grippers])[:, None] * error
+        noise = self._noise * _noise_share(self.cell, self.step, ctrl[:, grippers])[:, None] * error
         result = ctrl.copy()
         result[:, np.setdiff1d(np.arange(ctrl.shape[1]), grippers)] += noise
-        stages = [self.cell.task.stages[i] for i in self.cell.task.steps()[index]]
+        stages = [self.cell.task.stages[i] for i in self.cell.task.steps()[self.step]]
         for arm in self.cell.arms:
             if not {stage.arm for stage in stages} & {arm.mount.name, BOTH}:
                 result[:, arm.ctrl] = ctrl[:, arm.ctrl]  # it stays, and holds still what it holds
@@ -153,9 +175,17 @@ class _Record:
             ctrl = self.ctrl[None]
         return np.concatenate([ctrl, np.repeat(ctrl[-1:], n_steps - len(ctrl), 0)])[:n_steps]
 
-    def append(self, index: int, motion: Motion, ctrl: np.ndarray, states: np.ndarray) -> None:
+    def append(self, motion: Motion, ctrl: np.ndarray, states: np.ndarray) -> None:
+        """Record that the next step was done; after a slip comes the grasp again."""
         start = self._subtasks[-1][2] if self._subtasks else 0
-        self._subtasks.append((self.cell.task.step_name(index), start, start + len(ctrl)))
+        stop = start + len(ctrl)
+        slip = stop - SLIP_STEPS if self.slips else stop
+        self._subtasks.append((self.cell.task.step_name(self.step), start, slip))
+        if self.slips:
+            self._subtasks.append((SLIP, slip, stop))
+            self.step, self._slip_step = grasping_step(self.cell, self.step), None
+        else:
+            self.step += 1
         self._motions.append(motion)
         self._ctrl.append(ctrl)
         self.states.append(states)

@@ -67,6 +67,9 @@ class Config(CommonFlags):
     how to get back; what leads astray is marked, and not learnt."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
+    slip: float = 0.0
+    """Share of the attempts in which what is carried slips out of the hand once and is taken again:
+    the slip is marked, and not learnt."""
     select: How = "fitting"
     """Which source serves a stage: the one that fits most scenes, so that demonstrations look
     alike, which is quickest to learn; any; one whose object stood most like the one now; one that
@@ -194,7 +197,8 @@ def _attempts(config: Config, order: list[int], indices: range) -> list[tuple[Ce
         Transformer(cell, [sources[i] for i in order], rng, config.carrying)
         for cell, rng in zip(cells, rngs, strict=True)
     ]
-    results = attempt(cells, experts, indices, rngs, config.noise, config.start_spread)
+    varied = config.noise, config.start_spread, config.slip
+    results = attempt(cells, experts, indices, rngs, *varied)
     return list(zip(cells, results, strict=True))
 
 

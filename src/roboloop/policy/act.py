@@ -34,6 +34,7 @@ class Act(nn.Module):
     posture_std: Tensor
     objects_mean: Tensor
     objects_std: Tensor
+    T_base_world: Tensor
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Act(nn.Module):
         """Return a chunk of actions in the actuators' units.
 
         Args:
-            inputs: `images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 9); `state` (B,
+            inputs: `images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15); `state` (B,
                 n_state), `text` (B, n_text).
         """
         state = inputs["state"][:, None]
@@ -95,7 +96,7 @@ class Act(nn.Module):
         if noise is not None:
             images = {k: jittered(v, config.color_jitter, noise) for k, v in images.items()}
             places = places + config.place_noise * normal(places, noise)
-        sight = self._look(images, batch.get("objects"), batch["text"], batch["state"])
+        sight = self._look(images, batch.get("objects"), batch["text"], batch["state"], noise)
         terms = self._seeing(sight, batch) | self._acting(sight, batch, places, noise)
         weights = {
             "place_loss": config.place_weight,
@@ -141,17 +142,24 @@ class Act(nn.Module):
     def _look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
-        objects: Float[Tensor, "B n_obj 9"] | None,
+        objects: Float[Tensor, "B n_obj 15"] | None,
         text: Float[Tensor, "B n_text"],
         state: Float[Tensor, "B W n_state"],
+        noise: torch.Generator | None = None,
     ) -> Sight:
         """Ask the cameras; of the state they are told what is in the hand, not where it is."""
+        p_objects = None
         if objects is not None:
+            R, p = self.T_base_world[:3, :3], self.T_base_world[:3, 3]
+            p_objects = objects[..., :3] @ R.T + p
             objects = (objects - self.objects_mean) / self.objects_std
+            if noise is not None:
+                objects = objects + self.config.object_noise * normal(objects, noise)
         first, n = state[:, 0], self.n_arm
         p, x, y = first[:, n + 1 : n + 10].unflatten(-1, (3, 3)).unbind(1)
         hand = Hand(p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
-        return self.model.look(images, objects, text, self._scaled(first)[:, n : n + 1], hand)
+        opening = self._scaled(first)[:, n : n + 1]
+        return self.model.look(images, objects, p_objects, text, opening, hand)
 
     def _posture(self, sight: Sight, places: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P n_arm"]:
         """How the arm will stand at places, scaled."""

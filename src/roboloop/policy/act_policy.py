@@ -73,7 +73,7 @@ class ActPolicy:
         with torch.inference_mode():
             return self._net.actions(inputs).numpy()
 
-    def _objects(self, tracked: Float64[np.ndarray, "N m"]) -> Float32[np.ndarray, "N n_obj 9"]:
+    def _objects(self, tracked: Float64[np.ndarray, "N m"]) -> Float32[np.ndarray, "N n_obj 15"]:
         """What the network is told of the objects; those that are not seen are where they were."""
         n_objects = len(self._net.objects_mean)
         if tracked.shape[1] != 7 * n_objects:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from roboloop.data.cache import OBJECT_NUMBERS
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import TEXT_DIM
 
@@ -96,12 +97,12 @@ class ObjectEncoder(nn.Module):
     def __init__(self, config: ActConfig, n_objects: int) -> None:
         super().__init__()
         d, n_values = config.d_model, 2 * config.n_keypoints
-        self.token = nn.Linear(9, d)
+        self.token = nn.Linear(OBJECT_NUMBERS, d)
         self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
-        self.values = perceptron(9 * n_objects + d, 4 * d, n_values)
+        self.values = perceptron(OBJECT_NUMBERS * n_objects + d, 4 * d, n_values)
 
     def forward(
-        self, objects: Float[Tensor, "B n_obj 9"], task: Float[Tensor, "B d"]
+        self, objects: Float[Tensor, "B n_obj 15"], task: Float[Tensor, "B d"]
     ) -> tuple[Float[Tensor, "B n_obj d"], Float[Tensor, "B v"]]:
         """Return a token for each object, and as many values as a camera's keypoints have."""
         values = self.values(torch.cat([objects.flatten(1), task], 1))
@@ -195,6 +196,7 @@ class ActModel(nn.Module):
         self.places = nn.ModuleDict(
             {name: perceptron(d + n_points, 2 * d, 4 * n_waypoints) for name in experts}
         )
+        self.pointer = perceptron(d, d, n_objects * n_waypoints) if n_objects else None
         self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_arm * n_waypoints)
         n_actions, n_goal = math.prod(self.chunk), (n_arm + 9) * n_waypoints
         self.actions = perceptron(d + n_state + n_goal + config.latent, 3 * d, n_actions)
@@ -203,15 +205,25 @@ class ActModel(nn.Module):
     def look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
-        objects: Float[Tensor, "B n_obj 9"] | None,
+        objects: Float[Tensor, "B n_obj 15"] | None,
+        p_objects: Float[Tensor, "B n_obj 3"] | None,
         text: Float[Tensor, "B n_text"],
         opening: Float[Tensor, "B 1"],
         hand: Hand,
     ) -> Sight:
-        """Say where the hand will act; where objects are is normalised.
+        """Say where the hand will act.
 
         The keypoints' positions also reach query and experts directly: attention over normalised
-        tokens learns where things are much more slowly.
+        tokens learns where things are much more slowly. Who is told where objects are points at
+        one of them, and says how far from it.
+
+        Args:
+            images: By camera.
+            objects: What is told of them, normalised.
+            p_objects: Where they are in the base frame, m.
+            text: The embedded instruction.
+            opening: Of the hand, normalised.
+            hand: Where it is.
         """
         task = self.task(text) + self.opening(opening)
         views = {name: encoder(images[name], task) for name, encoder in self.cameras.items()}
@@ -231,7 +243,10 @@ class ActModel(nn.Module):
         for name, expert in self.places.items():
             answer = expert(torch.cat([context, points[name]], 1)).unflatten(-1, (-1, 4))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
-            if name in self.hand_cameras:
+            if self.pointer is not None and p_objects is not None:
+                at = self.pointer(context).unflatten(1, (self.n_waypoints, -1)).softmax(-1)
+                way = at @ p_objects + way
+            elif name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
             else:
                 way = self.centre + way

@@ -1,19 +1,22 @@
 """From recorded frames to training batches: windows, chunks, waypoints, shifted images."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int, Int64, UInt8
+from scipy.spatial.transform import Rotation
 
 from roboloop import pose
-from roboloop.data.cache import Cache
+from roboloop.data.cache import OBJECT_NUMBERS, Cache
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8 or `objects` (B, n_obj, 9), `state` (B, W, n_state),
+"""`images.<camera>` (B, h, w, 3) uint8 or `objects` (B, n_obj, 15), `state` (B, W, n_state),
 `action` (B, W, H, nu),
 `imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
 `points.<camera>` (B, P, 2)."""
@@ -45,7 +48,9 @@ class Samples:
             batch["objects"] = cache.objects[frames]
         batch["state"] = cache.state[window]
         batch["action"] = cache.action[chunk]
-        batch["imitate"] = cache.imitate[chunk].astype(np.float32)
+        # what follows a step that was a mistake is no answer to what was before it
+        imitate = np.logical_and.accumulate(cache.imitate[chunk], -1)
+        batch["imitate"] = imitate.astype(np.float32)
         batch["places"] = self.places[self.waypoints[window]]
         batch["postures"] = self.cache.action[self.waypoints[window], :-1]
         batch["text"] = self.text[self.episode[frames]]
@@ -111,17 +116,21 @@ class Samples:
     def waypoints(self) -> Int64[Array, "n P"]:
         """Frames of the next waypoints of each frame."""
         above = self.cache.action[:, -1] > self.gripper_range.mean()
-        return waypoint_frames(above, self.cache.starts)
+        return waypoint_frames(above, self.cache.imitate, self.cache.starts)
 
 
-def waypoint_frames(above: Bool[Array, "n"], starts: Int64[Array, "E1"]) -> Int64[Array, "n P"]:
+def waypoint_frames(
+    above: Bool[Array, "n"], imitate: Bool[Array, "n"], starts: Int64[Array, "E1"]
+) -> Int64[Array, "n P"]:
     """Find, for every frame, the last frames before the gripper's next commands.
 
     Where the hand will be when it next opens or closes says where the objects are, and is known
-    from the recorded actions alone.
+    from the recorded actions alone. A command that is not to be imitated, such as the opening of a
+    hand that something slips from, and the one that takes it back, were not foreseen before.
 
     Args:
         above: Whether the gripper's command is in the upper half of its range.
+        imitate: Whether a frame's action is to be learnt.
         starts: First frame of each episode, then the number of frames.
 
     Returns:
@@ -130,9 +139,13 @@ def waypoint_frames(above: Bool[Array, "n"], starts: Int64[Array, "E1"]) -> Int6
     result = np.empty((len(above), N_WAYPOINTS), np.int64)
     for start, stop in zip(starts[:-1], starts[1:], strict=True):
         changes = start + np.flatnonzero(above[start + 1 : stop] != above[start : stop - 1])
-        ends = np.concatenate([changes, np.full(N_WAYPOINTS, stop - 1)])
-        first = np.searchsorted(changes, np.arange(start, stop))
-        result[start:stop] = ends[first[:, None] + np.arange(N_WAYPOINTS)]
+        mistakes = np.flatnonzero(~imitate[changes + 1])
+        for k, (first, end) in enumerate(pairwise([start, *changes[mistakes] + 1, stop])):
+            to_come = (mistakes[k:, None] + [0, 1]).ravel()
+            known = np.delete(changes, to_come[to_come < len(changes)])
+            ends = np.concatenate([known, np.full(N_WAYPOINTS, stop - 1)])
+            ahead = np.searchsorted(known, np.arange(first, end))
+            result[first:end] = ends[ahead[:, None] + np.arange(N_WAYPOINTS)]
     return result
 
 
@@ -167,9 +180,11 @@ class Scaling:
     posture_mean: Float32[Array, "n_arm"]
     """Of the arm's joints there, rad."""
     posture_std: Float32[Array, "n_arm"]
-    objects_mean: Float32[Array, "n_obj 9"]
+    objects_mean: Float32[Array, "n_obj 15"]
     """Of where objects are, for policies that are told; none for the others."""
-    objects_std: Float32[Array, "n_obj 9"]
+    objects_std: Float32[Array, "n_obj 15"]
+    T_base_world: Float32[Array, "4 4"]
+    """From the frame in which objects are told to that of the hand; see `hand_in_world`."""
 
 
 MIN_STD = 0.01
@@ -182,7 +197,8 @@ def measure_scaling(samples: Samples) -> Scaling:
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
     objects = samples.cache.objects
-    objects = np.zeros((1, 0, 9), np.float32) if objects is None else objects
+    T_base_world = np.eye(4) if objects is None else hand_in_world(samples)
+    objects = np.zeros((1, 0, OBJECT_NUMBERS), np.float32) if objects is None else objects
 
     def std(values: Array) -> Array:
         return np.maximum(values.std(0), MIN_STD)
@@ -199,4 +215,29 @@ def measure_scaling(samples: Samples) -> Scaling:
         posture_std=std(postures),
         objects_mean=objects.mean(0),
         objects_std=std(objects),
+        T_base_world=T_base_world.astype(np.float32),
     )
+
+
+def hand_in_world(samples: Samples) -> Float64[Array, "4 4"]:
+    """Find the frame of the hand in that of the objects: the hand acts at one of them.
+
+    Of all waypoints and objects the pair counts that a rigid motion brings together best.
+
+    Returns:
+        What takes an object's position to the base frame.
+
+    Source: Kabsch 1976, "A solution for the best rotation to relate two sets of vectors".
+    """
+    assert samples.cache.objects is not None
+    best, T_best = np.inf, np.eye(4)
+    for frames in samples.waypoints[samples.cache.starts[:-1]].T:
+        p_base = samples.places[frames].astype(float)
+        for p_world in samples.cache.objects[frames, :, :3].astype(float).transpose(1, 0, 2):
+            middle_base, middle_world = p_base.mean(0), p_world.mean(0)
+            with warnings.catch_warnings(action="ignore"):  # few points leave the turn open
+                R, miss = Rotation.align_vectors(p_base - middle_base, p_world - middle_world)
+            if miss < best:
+                turn = R.as_matrix()
+                best, T_best = miss, pose.from_parts(middle_base - turn @ middle_world, turn)
+    return T_best
