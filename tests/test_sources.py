@@ -91,6 +91,45 @@ def write_poses(whole: Path, path: Path, signals: bool = False) -> Path:
     return path
 
 
+def write_drive(whole: Path, path: Path, says_base: bool = True) -> Path:
+    """Write the demonstrations as of a robot that drives to another table with what it holds.
+
+    Hands are told in the frame of the base. Without it, in the world, as those of a robot that
+    stands where ours does.
+    """
+    n_steps, there = 30, pose.from_parts(np.array([2.0, 1.0, 0.0]), pose.yaw_to_matrix(2.0))
+    with h5py.File(path, "w") as file:
+        args = {"env_kwargs": {"control_freq": 20}}
+        file.create_group("data").attrs["env_args"] = json.dumps(args)
+        for k, rec in enumerate(read_recordings(*arguments(whole, whole / "demo"))):
+            (track,), stop, cell = rec.tracks, rec.subtasks[0][2], rec.cell
+            steps = np.r_[:stop, [stop] * n_steps, stop : len(track.opening)]
+            share = np.clip((np.arange(len(steps)) - stop) / n_steps, 0, 1)
+            drive = pose.interpolate(np.eye(4), there, share)
+            Ts_base = drive @ track.Ts_world_base[0]
+            into = pose.inverse(Ts_base) if says_base else T_THEIRS
+            group, poses = f"data/demo_{k}/datagen_info", {}
+            for role, name in (("object", "cubeA"), ("target", "cubeB")):
+                a = cell.free_address(role)
+                p, quat = rec.qpos[steps, a : a + 3], rec.qpos[steps, a + 3 : a + 7]
+                poses[name] = pose.from_parts(p, pose.quat_to_matrix(quat))
+            file[f"{group}/object_poses/cubeA"] = T_THEIRS @ drive @ poses["cubeA"]
+            file[f"{group}/object_poses/cubeB"] = T_THEIRS @ there @ poses["cubeB"]
+            file[f"{group}/eef_pose"] = into @ drive @ track.Ts_world_eef[steps]
+            file[f"{group}/target_pose"] = into @ drive @ track.Ts_world_target[steps]
+            file[f"{group}/gripper_action"] = 1 - 2 * track.opening[steps, None]
+            if says_base:
+                file[f"{group}/base_pose"] = T_THEIRS @ Ts_base
+    roles = read_task(whole / "task.json").roles
+    legend = {
+        "objects": {roles["object"]: "cubeA", roles["target"]: "cubeB"},
+        "T_world_theirs": pose.inverse(T_THEIRS).tolist(),
+        "relative_to_base": says_base,
+    }
+    path.with_suffix(".legend.json").write_text(json.dumps(legend))
+    return path
+
+
 def replayable(whole: Path, folder: Path) -> Path:
     """Write the demonstrations as a dataset that has nothing of the simulator."""
     shutil.copytree(whole / "demo", folder)
@@ -137,6 +176,19 @@ def test_a_signal_ends_a_stage(whole, tmp_path):
         )
 
 
+def test_segments_of_a_robot_that_drives_are_those_of_one_that_stands(whole, tmp_path):
+    """Also that this takes knowing where the base is: a cube is alike from four sides."""
+    ours = read_sources(*arguments(whole, whole / "demo"))
+    drives = read_sources(*arguments(whole, write_drive(whole, tmp_path / "drives.hdf5")))
+    unsaid = read_sources(*arguments(whole, write_drive(whole, tmp_path / "unsaid.hdf5", False)))
+    for mine, other, wrong in zip(ours, drives, unsaid, strict=True):
+        for a, b in zip(mine, other, strict=True):
+            n = len(a.opening)  # the last of the drive may be near enough to be part of the skill
+            np.testing.assert_allclose(b.Ts_ref_eef[-n:], a.Ts_ref_eef, atol=1e-5)
+            np.testing.assert_array_equal(b.opening[-n:], a.opening)
+        assert not np.allclose(wrong[1].Ts_ref_eef[-1], mine[1].Ts_ref_eef[-1], atol=0.01)
+
+
 def cut_off(whole: Path, folder: Path) -> Path:
     path = write_poses(whole, folder / "theirs.hdf5")
     with h5py.File(path, "a") as file:
@@ -166,6 +218,13 @@ def at_another_rate(whole: Path, folder: Path) -> Path:
     path = write_poses(whole, folder / "theirs.hdf5")
     with h5py.File(path, "a") as file:
         file["data"].attrs["env_args"] = json.dumps({"env_kwargs": {"control_freq": 30}})
+    return path
+
+
+def without_base(whole: Path, folder: Path) -> Path:
+    path = write_drive(whole, folder / "drives.hdf5")
+    with h5py.File(path, "a") as file:
+        del file["data/demo_0/datagen_info/base_pose"]
     return path
 
 
@@ -209,6 +268,7 @@ def begun_elsewhere(whole: Path, folder: Path) -> Path:
         (cut_off, "demo_1: stage `(grasp|place)` does not end"),
         (without(""), "demo_0 has no poses of its objects"),
         (without("/object_poses/cubeB"), "has no poses of cubeB, only of: cubeA"),
+        (without_base, "demo_0 has poses relative to its base, but no base_pose"),
         (at_another_rate, "the source has 30 control steps a second, wanted 20"),
         (ours_but(fps=10), "fps: 10, wanted 20"),
         (ours_but(robot="ur5e"), "robot: ur5e, wanted panda"),
@@ -225,8 +285,9 @@ def test_what_cannot_be_a_source_is_refused(change, problem, whole, tmp_path):
         read_recordings(*arguments(whole, demo))
 
 
-def test_generation_from_a_file_of_others(whole, tmp_path, capsys):
-    path = write_poses(whole, tmp_path / "theirs.hdf5")
+@pytest.mark.parametrize("write", [write_poses, write_drive])
+def test_generation_from_a_file_of_others(write, whole, tmp_path, capsys):
+    path = write(whole, tmp_path / "theirs.hdf5")
     words = [*map(str, arguments(whole, path)), "--px", "0", "--only", "0", "--out"]
     assert main(["generate", *words, str(tmp_path / "out")]) == 0
     (episode,) = iter_episodes(tmp_path / "out")

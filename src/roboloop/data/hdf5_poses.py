@@ -4,14 +4,18 @@
 data/demo_0/datagen_info/eef_pose                    (T, 4, 4)
 data/demo_0/datagen_info/target_pose                 (T, 4, 4), may be missing
 data/demo_0/datagen_info/gripper_action              (T, 1)
+data/demo_0/datagen_info/base_pose                   (T, 4, 4), of a robot that drives
 data/demo_0/datagen_info/object_poses/NAME           (T, 4, 4)
 data/demo_0/datagen_info/subtask_term_signals/NAME   (T,), 0 or 1, may be missing
 ```
+
+Of several arms the first four are groups, with such an array an arm: `eef_pose/left`.
 
 Source: Mandlekar et al. 2023, "MimicGen", which multiplies demonstrations by these.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ from roboloop.record import from_plain
 from roboloop.run import read_json
 
 GROUP = "datagen_info"
+GROUP_HINT = "of several arms it is a group, with an array an arm"
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,24 @@ class Legend:
     """The file's world in the scene's."""
     T_theirs_eef: Float[np.ndarray, "4 4"] = field(default_factory=lambda: np.eye(4))
     """Our frame of the hand in the file's."""
+    arms: dict[str, str] = field(default_factory=dict)
+    """Arm of the task -> arm in the file; by default they are called the same."""
+    relative_to_base: bool = False
+    """Whether the hands' poses are in the frame of the base, not in the file's world."""
     Ts_theirs_object: dict[str, Float[np.ndarray, "4 4"]] = field(default_factory=dict)
     """By object in the scene: its frame in the file's frame of it."""
+
+
+@dataclass(frozen=True)
+class PoseHand:
+    """What one arm did in T steps, in the scene's world and our frames."""
+
+    Ts_world_eef: Float[np.ndarray, "T 4 4"]
+    Ts_world_target: Float[np.ndarray, "T 4 4"]
+    opening: Float[np.ndarray, "T"]
+    """How far the hand was to be open, 0..1."""
+    Ts_world_base: Float[np.ndarray, "T 4 4"] | None
+    """Where the base was, if the file says it."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +78,28 @@ class PoseDemo:
     """A demonstration of T steps as poses, in the scene's world and frames."""
 
     name: str
-    Ts_world_eef: Float[np.ndarray, "T 4 4"]
-    Ts_world_target: Float[np.ndarray, "T 4 4"]
-    opening: Float[np.ndarray, "T"]
-    """How far the hand was to be open, 0..1."""
+    hands: dict[str, PoseHand]
+    """By arm of the task."""
     Ts_world_objects: dict[str, Float[np.ndarray, "T 4 4"]]
     """By object in the scene."""
     signals: dict[str, Bool[np.ndarray, "T"]]
     """By stage of the task, or as the file calls them."""
 
 
-def read_pose_demos(path: Path, objects: dict[str, bool], fps: int) -> list[PoseDemo]:
+def read_pose_demos(
+    path: Path, objects: dict[str, bool], fps: int, arms: Sequence[str]
+) -> list[PoseDemo]:
     """Read the demonstrations of a file as poses.
 
     Args:
         path: The file; a legend may stand beside it.
         objects: Objects in the scene, and whether the pose of each has to be there.
         fps: Control steps a second that it has to have.
+        arms: The task's arms.
 
     Raises:
-        RoboloopError: The file cannot be read, has no poses, lacks an object, or has another fps.
+        RoboloopError: The file cannot be read, has no poses, lacks an object or an arm, or has
+            another fps.
     """
     legend = _legend(path)
     with opened(path) as file:
@@ -89,7 +112,7 @@ def read_pose_demos(path: Path, objects: dict[str, bool], fps: int) -> list[Pose
         if said != fps or (legend.fps or fps) != fps:
             other = said if said != fps else legend.fps
             raise RoboloopError(f"the source has {other:g} control steps a second, wanted {fps}")
-        return [_demo(name, file[f"data/{name}"], legend, objects) for name in names]
+        return [_demo(name, file[f"data/{name}"], legend, objects, arms) for name in names]
 
 
 def _legend_path(path: Path) -> Path:
@@ -101,7 +124,9 @@ def _legend(path: Path) -> Legend:
     return from_plain(Legend, read_json(beside), beside.name) if beside.exists() else Legend()
 
 
-def _demo(name: str, demo: Any, legend: Legend, objects: dict[str, bool]) -> PoseDemo:
+def _demo(
+    name: str, demo: Any, legend: Legend, objects: dict[str, bool], arms: Sequence[str]
+) -> PoseDemo:
     if GROUP not in demo:
         hint = "MimicGen's prepare_src_dataset adds them"
         raise RoboloopError(f"{name} has no poses of its objects: no group {GROUP}", hint)
@@ -113,21 +138,15 @@ def _demo(name: str, demo: Any, legend: Legend, objects: dict[str, bool]) -> Pos
         hint = "`objects` in the legend beside the file says what is called how"
         problem = f"{name} has no poses of {', '.join(missing)}, only of: {', '.join(known)}"
         raise RoboloopError(problem, hint)
-    n_steps = len(group["eef_pose"])
-    Ts_eef = _poses(group["eef_pose"], n_steps, name)
-    later = np.concatenate([Ts_eef[1:], Ts_eef[-1:]])  # where it went is where it was to go
-    Ts_target = _poses(group["target_pose"], n_steps, name) if "target_pose" in group else later
-    gripper = np.asarray(group["gripper_action"][:], float).reshape(n_steps, -1)[:, 0]
+    hands = {arm: _hand(name, group, legend, arm, len(arms) == 1) for arm in arms}
+    n_steps = len(hands[arms[0]].opening)
     stage_of = {signal: stage for stage, signal in legend.signals.items()}
     offsets = legend.Ts_theirs_object
-    T_world, T_eef = legend.T_world_theirs, legend.T_theirs_eef
     return PoseDemo(
         name,
-        T_world @ Ts_eef @ T_eef,
-        T_world @ Ts_target @ T_eef,
-        np.clip((gripper - legend.closed) / (legend.open - legend.closed), 0.0, 1.0),
+        hands,
         {
-            ours: T_world
+            ours: legend.T_world_theirs
             @ _poses(group[f"object_poses/{n}"], n_steps, name)
             @ offsets.get(ours, np.eye(4))
             for ours, n in theirs.items()
@@ -137,6 +156,41 @@ def _demo(name: str, demo: Any, legend: Legend, objects: dict[str, bool]) -> Pos
             str(stage_of.get(signal, signal)): np.asarray(values[:]).reshape(-1) > 0
             for signal, values in dict(group.get("subtask_term_signals", {})).items()
         },
+    )
+
+
+def _hand(name: str, group: Any, legend: Legend, arm: str, alone: bool) -> PoseHand:
+    """Read what an arm did; one that is `alone` need have no name in the file."""
+    theirs = legend.arms.get(arm, arm)
+
+    def values(key: str) -> Any:
+        node = group[key]
+        if hasattr(node, "shape"):
+            if alone:
+                return node
+            raise RoboloopError(f"{name}: {key} is of one arm, the task has several", GROUP_HINT)
+        if theirs not in node:
+            problem = f"{name}: {key} has no arm {theirs}, only: {', '.join(node)}"
+            raise RoboloopError(problem, "`arms` in the legend says what is called how")
+        return node[theirs]
+
+    n_steps = len(values("eef_pose"))
+    Ts_eef = _poses(values("eef_pose"), n_steps, name)
+    later = np.concatenate([Ts_eef[1:], Ts_eef[-1:]])  # where it went is where it was to go
+    Ts_target = _poses(values("target_pose"), n_steps, name) if "target_pose" in group else later
+    gripper = np.asarray(values("gripper_action")[:], float).reshape(n_steps, -1)[:, 0]
+    T_world, Ts_world_base = legend.T_world_theirs, None
+    if "base_pose" in group:
+        Ts_world_base = T_world @ _poses(values("base_pose"), n_steps, name)
+    if legend.relative_to_base:
+        if Ts_world_base is None:
+            raise RoboloopError(f"{name} has poses relative to its base, but no base_pose")
+        T_world = Ts_world_base
+    return PoseHand(
+        T_world @ Ts_eef @ legend.T_theirs_eef,
+        T_world @ Ts_target @ legend.T_theirs_eef,
+        np.clip((gripper - legend.closed) / (legend.open - legend.closed), 0.0, 1.0),
+        Ts_world_base,
     )
 
 

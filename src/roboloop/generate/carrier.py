@@ -180,7 +180,10 @@ class Carrier:
             path = first(ways_along_joint(arm, qpos, address, values, body))
             return path, arm.eefs(path)[-len(segment.opening) :], NOWHERE
         q = qpos[cell.arm_qpos]
-        Ts = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
+        if held and stage.subgoal:
+            Ts = starting_at(way.T_world_ref @ segment.Ts_ref_eef, arm.eef(q)[:3, 3])
+        else:
+            Ts = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
         return arm.follow(Ts, q), Ts, NOWHERE
 
     def _pushing(
@@ -287,6 +290,17 @@ def ending_at(joint: Float[np.ndarray, "S"], start: float, goal: float) -> Float
     """
     share = (joint - joint[0]) / (joint[-1] - joint[0])
     return start + share * (goal - start)
+
+
+def starting_at(
+    Ts: Float[np.ndarray, "S 4 4"], p: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "S 4 4"]:
+    """A way of the hand, moved to begin at `p` (m) and, more and more, back to where it ends."""
+    length = np.linalg.norm(np.diff(Ts[:, :3, 3], axis=0, prepend=Ts[:1, :3, 3]), axis=1).cumsum()
+    left = 1 - length / max(length[-1], 1e-9)
+    result = Ts.copy()
+    result[:, :3, 3] += left[:, None] * (p - Ts[0, :3, 3])
+    return result
 
 
 def _placed(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from roboloop import console
 from roboloop.cell import Cell, build_cell, elsewhere, load_cells, set_free
-from roboloop.data.hdf5_poses import PoseDemo, read_pose_demos
+from roboloop.data.hdf5_poses import PoseDemo, PoseHand, read_pose_demos
 from roboloop.data.part import Part
 from roboloop.demo.execute import SETTLE_STEPS
 from roboloop.demo.judge import judge
@@ -60,7 +60,8 @@ def posed(path: Path, scene: Path, task: Task) -> list[Recording]:
         problem = f"stage `{moved[0].name}` moves a joint, and poses alone do not say how far"
         raise RoboloopError(problem, "give a dataset with simulator states", path)
     names = {name: twin.model.body(name).id in twin.free_bodies for name in task.roles.values()}
-    demos = read_pose_demos(path, names, round(1 / CONTROL_DT))
+    arms = [mount.name for mount in task.arms]
+    demos = read_pose_demos(path, names, round(1 / CONTROL_DT), arms)
     return [staged(_recording(twin, d, names), d.name, path, d.signals) for d in demos]
 
 
@@ -71,14 +72,21 @@ def _recording(twin: Cell, demo: PoseDemo, is_free: dict[str, bool]) -> Recordin
         replace(obj, T_world_obj=Ts.get(obj.name, obj.T_world_obj)) for obj in twin.graph.objects
     )
     cell = elsewhere(twin, replace(twin.graph, objects=objects), demo.name)
-    qpos = np.repeat(cell.home_qpos[None], len(demo.opening) + 1, axis=0)
+    n_steps = len(next(iter(demo.hands.values())).opening)
+    qpos = np.repeat(cell.home_qpos[None], n_steps + 1, axis=0)
     for name, Ts_world in demo.Ts_world_objects.items():
         if is_free[name]:
             set_free(qpos, cell.model, cell.model.body(name).id, _and_last(Ts_world))
-    Ts_world_eef = _and_last(demo.Ts_world_eef)
+    tracks = tuple(_track(arm, demo.hands[arm.mount.name]) for arm in cell.arms)
+    return Recording(tracks, qpos, ())
+
+
+def _track(cell: Cell, hand: PoseHand) -> Track:
+    """What an arm did; where nobody says that its base moved, it stood where the task's does."""
+    Ts_world_eef, Ts_base = _and_last(hand.Ts_world_eef), hand.Ts_world_base
     still = np.broadcast_to(cell.mount.T_world_base, Ts_world_eef.shape)
-    track = Track(Arm(cell), demo.Ts_world_target, Ts_world_eef, demo.opening, still)
-    return Recording((track,), qpos, ())
+    Ts_world_base = still if Ts_base is None else _and_last(Ts_base)
+    return Track(Arm(cell), hand.Ts_world_target, Ts_world_eef, hand.opening, Ts_world_base)
 
 
 def _and_last(Ts: Float[np.ndarray, "T 4 4"]) -> Float[np.ndarray, "T+1 4 4"]:

@@ -177,7 +177,8 @@ def _cut(recording: Recording, index: int, firsts: list[int]) -> Segment:
     tracks, first = recording.by(stage.arm), firsts[index]
     arm, cell = tracks[0].arm, tracks[0].arm.cell
     arm.update(recording.qpos[start])
-    T_world_ref = reference_frame(arm, stage.reference, tracks[0].Ts_world_base[start])
+    # a base that drives: what counts is where it is when the skill begins
+    T_world_ref = reference_frame(arm, stage.reference, tracks[0].Ts_world_base[first])
     address = joint_address(cell, stage.push or held)
     own = (i for i in range(index + 1, len(stages)) if stages[i].arm in (stage.arm, BOTH))
     then, end = next(own, None), stop
