@@ -7,6 +7,7 @@ from typing import Any
 
 from roboloop import console
 from roboloop.errors import RoboloopError
+from roboloop.interval import percent
 from roboloop.jobs import map_jobs
 from roboloop.run import Interruptible, read_json, write_json
 
@@ -61,7 +62,8 @@ def run_chunks(
     todo = [job for job in jobs if not job.result.exists()]
     results: list[Any] = []
     kept = 0
-    with Interruptible() as stop, console.Progress(label, enough or n) as progress:
+    units = ("episodes", "kept") if enough else ("attempts", "tried")
+    with Interruptible() as stop, console.Progress(label, enough or n, *units) as progress:
         fresh = map_jobs(_do, todo, workers, cluster)
         for job in jobs:
             if not job.result.exists():
@@ -69,7 +71,10 @@ def run_chunks(
             chunk = read_json(job.result)
             results += chunk
             kept += sum(map(good, chunk))
-            progress.update(kept if enough else len(results), tried=len(results), kept=kept)
+            done, rate = kept if enough else len(results), percent(kept, len(results))
+            if not todo or job.indices.start < todo[0].indices.start:
+                progress.start_from(done)
+            progress.update(done, *([f"{len(results)} tried"] if enough else []), rate)
             hopeless = not kept and len(results) >= HOPELESS
             if stop.requested or (enough is not None and (kept >= enough or hopeless)):
                 break

@@ -31,6 +31,7 @@ from roboloop.render import stream_episode
 from roboloop.run import CommonFlags, Run
 from roboloop.scene.collection import TWIN, list_cousins, open_scene
 from roboloop.scene.folder import read_scene
+from roboloop.sim import CONTROL_DT
 from roboloop.task.spec import Task, read_task
 
 STAGE = 3
@@ -112,12 +113,23 @@ def run(config: Config) -> None:
     with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
         if not record.finished:
             cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
-            order = rank(cells, read_sources(config.demo, config.scene, config.task))
+            sources = read_sources(config.demo, config.scene, config.task)
+            _say_what(config, cells[0], len(sources))
+            order = rank(cells, sources)
             if config.only is not None:
                 _run_only(config, order, config.only, record)
             else:
                 _run_all(config, task, order, n, record)
     console.emit(out)
+
+
+def _say_what(config: Config, cell: Cell, n_sources: int) -> None:
+    """Say what is going to be done, and what the defaults come to."""
+    n_substeps = round(CONTROL_DT / cell.model.opt.timestep)
+    step = f"control {1000 * CONTROL_DT:.0f} ms ({n_substeps} physics steps)"
+    material = f"{n_sources} source episodes, {len(list_cousins(config.scene)):,} scenes"
+    said = (f"scale={config.scale}", f"seed={config.seed}", step, cell.task.instruction, material)
+    console.say("  ".join(said))
 
 
 def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) -> None:
