@@ -19,9 +19,11 @@ import pytest
 from data_episodes import finish as finish_episodes
 from data_episodes import make_episode
 from roboloop.cli import main
+from roboloop.data import video
 from roboloop.data.reader import iter_episodes, read_info
 from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
+from roboloop.generate.preview import FILM, PREVIEW, STARTS, Material, Watch
 
 CAPTURE = Path(__file__).parents[1] / "examples" / "captures" / "kitchen5"
 MEASURED = {"manifest.json", "curve.csv", "report.html"}
@@ -123,6 +125,24 @@ def test_generation_refuses_sources_of_another_robot(whole, tmp_path, capsys):
     shutil.rmtree(tmp_path / "demo/sim")
     assert main([*words, "--out", str(tmp_path / "out2")]) == 2
     assert "the dataset has no simulator states or poses" in capsys.readouterr().err
+
+
+def test_a_run_is_drawn_while_it_goes_on(whole, tmp_path):
+    """Episodes from its shards as at the end from the dataset; starts whenever there are twice."""
+    done, out = whole / "generate", tmp_path / "out"
+    rows = pq.read_table(done / "attempts.parquet").to_pylist()
+    for episode in iter_episodes(done, images=False):
+        write_shard(out, episode.seed, episode)
+    kept = [row["attempt"] for row in rows if row["episode"] is not None]
+    reasons = [row["cause"] for row in rows][: kept[-1] + 1]
+    watch = Watch(out, Material(whole / "scene", whole / "task"))
+    watch.see(reasons[:2])
+    assert (out / STARTS).exists() and not (out / PREVIEW).exists()
+    watch.see(reasons)
+    assert (out / PREVIEW).read_bytes() == (done / PREVIEW).read_bytes()
+    watch.draw_starts([row["cause"] for row in rows])
+    assert (out / STARTS).read_bytes() == (done / STARTS).read_bytes()
+    assert video.count_packets(done / FILM) > 20
 
 
 def test_an_attempt_alone_is_the_one_of_the_run(whole, tmp_path):

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from roboloop.chart import line_chart, log_ticks, ticks
 from roboloop.errors import RoboloopError
 from roboloop.interval import percent, wilson
-from roboloop.report.chart import line_chart, log_ticks, ticks
 from roboloop.report.command import Config, run
 from roboloop.report.gather import gather
 from roboloop.report.page import render_page

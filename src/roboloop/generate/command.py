@@ -10,17 +10,19 @@ import numpy as np
 from tyro.conf import Positional
 
 from roboloop import console
+from roboloop.causes import count_failures
 from roboloop.cell import Cell, calibrated_views, load_cells
 from roboloop.data.episode import Episode
 from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
-from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
+from roboloop.demo.chunks import need_out, run_chunks, succeeded
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import write_attempts
-from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
+from roboloop.generate.coverage import binned, coverage, thinned
 from roboloop.generate.diversity import diversity, hand_paths, source_paths
+from roboloop.generate.preview import Material, Watch, draw_dataset
 from roboloop.generate.segments import MAX_OFFSET
 from roboloop.generate.select import How, Selection
 from roboloop.generate.sources import read_recordings, read_sources
@@ -29,7 +31,7 @@ from roboloop.interval import percent
 from roboloop.record import to_plain
 from roboloop.render import stream_episode
 from roboloop.run import CommonFlags, Run
-from roboloop.scene.collection import TWIN, list_cousins, open_scene
+from roboloop.scene.collection import TWIN, list_cousins
 from roboloop.scene.folder import read_scene
 from roboloop.sim import CONTROL_DT
 from roboloop.task.spec import Task, read_task
@@ -89,6 +91,11 @@ class Config(CommonFlags):
     """Make this attempt alone, as it is in a run of many, and keep it whatever comes of it."""
 
     @property
+    def material(self) -> Material:
+        """What episodes are drawn with."""
+        return Material(self.scene, self.task)
+
+    @property
     def carrying(self) -> Carrying:
         """How sources are chosen and varied."""
         selection = Selection(self.select, self.nearest, self.per)
@@ -137,22 +144,22 @@ def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) 
     out, limit = need_out(config.out), int(n / MIN_KEPT)
     work = partial(_generate, config, order)
     enough = ceil(n * SURPLUS) if config.balance else n
-    reasons = run_chunks(
-        "generate", out, limit, CHUNK, work, config.workers, succeeded, enough, config.cluster
-    )
+    watch = Watch(out, config.material)
+    flags = config.workers, succeeded, enough, config.cluster
+    reasons = run_chunks("generate", out, limit, CHUNK, work, *flags, watch.see)
     failures = count_failures(reasons)
     good = np.array([succeeded(reason) for reason in reasons])
     if good.sum() < n:
         why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
         raise RoboloopError(f"only {good.sum()} of {len(good)} attempts succeeded", why, out)
-    twin = read_scene(config.scene / TWIN)
-    names = start_names(task, twin)
+    names, starts = watch.names, watch.starts(len(reasons))
     scenes = _scenes(config, range(len(reasons)))
-    starts = np.stack([start_of(task, open_scene(scene, twin)) for scene in scenes])
     kept = thinned(binned(starts), good, n) if config.balance else np.flatnonzero(good)[:n].tolist()
     write_attempts(out, config.seed, scenes, reasons, kept, dict(zip(names, starts.T, strict=True)))
-    write_views(out, calibrated_views(twin, task))
+    write_views(out, calibrated_views(read_scene(config.scene / TWIN), task))
     info = finish_dataset(out, *task.dimension_names(), indices=kept)
+    watch.draw_starts(reasons)
+    draw_dataset(out, config.material)
     chosen = np.isin(np.arange(len(good)), kept)
     spread = coverage(names, starts, chosen)
     recordings = read_recordings(config.demo, config.scene, config.task)

@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from roboloop.chart import line_chart
 from roboloop.console import clock
 from roboloop.interval import percent
-from roboloop.report.chart import line_chart
 from roboloop.report.gather import STAGES, Curve, Manifest, Row, RunRecord
 
 _CHARTS = {"loss": "loss", "success": "success", "error": "error"}
