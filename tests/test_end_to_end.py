@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from data_episodes import finish as finish_episodes
 from data_episodes import make_episode
@@ -152,6 +153,23 @@ def test_an_attempt_alone_is_the_one_of_the_run(whole, tmp_path):
     (alone,) = iter_episodes(tmp_path / "out", images=False)
     together = list(iter_episodes(whole / "generate", images=False))[rows[3]["episode"]]
     assert np.array_equal(alone.sim_states, together.sim_states)
+
+
+def test_causes_of_failure_are_drawn_afterwards(whole, tmp_path, capsys):
+    """As if attempt 1 had failed: it is made again, and drawn once."""
+    out, demo, scene, task = (whole / name for name in ("generate", "demo", "scene", "task"))
+    shutil.copytree(out, tmp_path / "out")
+    table = pq.read_table(out / "attempts.parquet")
+    causes = ["", "dropped by 2 cm", "dropped by 3 cm", *table["cause"].to_pylist()[3:]]
+    table = table.set_column(table.column_names.index("cause"), "cause", [causes])
+    pq.write_table(table, tmp_path / "out/attempts.parquet")
+    words = ["generate", str(demo), str(scene), str(task), "--scale", "tiny", "--workers", "1"]
+    for _ in range(2):
+        assert main([*words, "--failures", "--out", str(tmp_path / "out")]) == 0
+        assert "1 of 1 causes drawn" in capsys.readouterr().err
+    (picture,) = (tmp_path / "out/failures").iterdir()
+    with Image.open(picture) as image:
+        assert picture.name == "000001.png" and image.width > 1000
 
 
 @pytest.mark.slow

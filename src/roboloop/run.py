@@ -61,8 +61,10 @@ class CommonFlags(OutputFlags):
     """Empty the output folder first."""
 
 
-_NOT_RESULTS = frozenset({"out", "workers", "cluster", "overwrite", "json", "quiet", "debug"})
-"""Fields that do not change what a run writes: a resumed run may have others."""
+_NOT_RESULTS = frozenset(
+    {"out", "workers", "cluster", "overwrite", "failures", "json", "quiet", "debug"}
+)
+"""Fields that do not change the results of a run: a resumed one may have others."""
 
 
 @contextlib.contextmanager

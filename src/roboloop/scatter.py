@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from roboloop.chart import text_at, ticks
 
+SUCCEEDED = "succeeded"
 SIDE, MARGIN, TOP, BOTTOM, LINE = 230, 44, 28, 34, 20
 """Of a panel, left of it, above and below; height of a line of the legend; px."""
 MIN_WIDTH = 560
@@ -45,12 +46,13 @@ def scatter(
 
     Args:
         panels: By role, where it stood in each attempt: x ahead, y to the left, m.
-        outcomes: What came of each attempt, in words; rarer ones are drawn over frequent ones.
+        outcomes: What came of each attempt, in words; `SUCCEEDED` is drawn first, then the others,
+            the most frequent first.
         alone: Whether the drawing is a file of its own.
     """
     if not panels:
         return ""
-    counts = Counter(outcomes).most_common()
+    counts = sorted(Counter(outcomes).items(), key=lambda item: (item[0] != SUCCEEDED, -item[1]))
     names = [name for name, _ in counts]
     groups = np.array([min(names.index(outcome), MAX_GROUPS - 1) for outcome in outcomes])
     n = len(outcomes)

@@ -1,5 +1,6 @@
 """`roboloop generate`: multiply seed episodes over the cousins of a scene."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -19,10 +20,17 @@ from roboloop.data.writer import finish_dataset
 from roboloop.demo.chunks import need_out, run_chunks, succeeded
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.errors import RoboloopError
-from roboloop.generate.attempts import write_attempts
+from roboloop.generate.attempts import read_failures, write_attempts
 from roboloop.generate.coverage import binned, coverage, thinned
 from roboloop.generate.diversity import diversity, hand_paths, source_paths
-from roboloop.generate.preview import Material, Watch, draw_dataset
+from roboloop.generate.preview import (
+    FAILURES,
+    Material,
+    Watch,
+    draw_dataset,
+    draw_episodes,
+    of_failure,
+)
 from roboloop.generate.segments import MAX_OFFSET
 from roboloop.generate.select import How, Selection
 from roboloop.generate.sources import read_recordings, read_sources
@@ -90,6 +98,10 @@ class Config(CommonFlags):
     only: int | None = None
     """Make this attempt alone, as it is in a run of many, and keep it whatever comes of it."""
 
+    failures: bool = False
+    """At the end make one attempt of each cause of failure again, and draw it (`failures/`). The
+    command of a finished dataset may be given again with this flag."""
+
     @property
     def material(self) -> Material:
         """What episodes are drawn with."""
@@ -118,25 +130,26 @@ def run(config: Config) -> None:
         raise RoboloopError("demonstrations of two arms cannot be multiplied yet", hint)
     n = 1 if config.only is not None else config.n or N_EPISODES[config.scale]
     with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
-        if not record.finished:
-            cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
-            sources = read_sources(config.demo, config.scene, config.task)
-            _say_what(config, cells[0], len(sources))
-            order = rank(cells, sources)
-            if config.only is not None:
-                _run_only(config, order, config.only, record)
-            else:
-                _run_all(config, task, order, n, record)
+        order = None if record.finished else _order(config, task)
+        if order is not None and config.only is not None:
+            _run_only(config, order, config.only, record)
+        elif order is not None:
+            _run_all(config, task, order, n, record)
+        if config.failures and config.only is None:
+            _draw_failures(config, order or _order(config, task))
     console.emit(out)
 
 
-def _say_what(config: Config, cell: Cell, n_sources: int) -> None:
-    """Say what is going to be done, and what the defaults come to."""
-    n_substeps = round(CONTROL_DT / cell.model.opt.timestep)
+def _order(config: Config, task: Task) -> list[int]:
+    """Say what is going to be done; rank the sources by how many scenes they fit."""
+    cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
+    sources = read_sources(config.demo, config.scene, config.task)
+    n_substeps = round(CONTROL_DT / cells[0].model.opt.timestep)
     step = f"control {1000 * CONTROL_DT:.0f} ms ({n_substeps} physics steps)"
-    material = f"{n_sources} source episodes, {len(list_cousins(config.scene)):,} scenes"
-    said = (f"scale={config.scale}", f"seed={config.seed}", step, cell.task.instruction, material)
+    material = f"{len(sources)} source episodes, {len(list_cousins(config.scene)):,} scenes"
+    said = (f"scale={config.scale}", f"seed={config.seed}", step, task.instruction, material)
     console.say("  ".join(said))
+    return rank(cells, sources)
 
 
 def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) -> None:
@@ -200,13 +213,29 @@ def _run_only(config: Config, order: list[int], index: int, record: Run) -> None
     console.summary(attempt=f"{index} in {cell.name}: {why}", wrote=f"{out}   1 episode")
 
 
-def _scenes(config: Config, indices: range) -> list[Path]:
+def _draw_failures(config: Config, order: list[int]) -> None:
+    """Make the first attempt of each cause again, as it was, and draw it where it is not drawn."""
+    out = need_out(config.out)
+    path = {k: out / FAILURES / f"{k:06d}.png" for k in read_failures(out).values()}
+    todo = [k for k, file in path.items() if not file.exists()]
+    drawn = len(path) - len(todo)
+    for k in todo:
+        ((_, result),) = _attempts(config, order, [k])
+        if result.episode is not None:  # otherwise not even the first stage could be planned
+            shown = of_failure(result.episode, result.reason)
+            drawn += draw_episodes(path[k], config.material, [shown])
+    console.summary(failures=f"{out / FAILURES}   {drawn} of {len(path)} causes drawn")
+
+
+def _scenes(config: Config, indices: Sequence[int]) -> list[Path]:
     """The scenes of attempts."""
     cousins = list_cousins(config.scene)
     return [cousins[i % len(cousins)] for i in indices]
 
 
-def _attempts(config: Config, order: list[int], indices: range) -> list[tuple[Cell, Attempt]]:
+def _attempts(
+    config: Config, order: list[int], indices: Sequence[int]
+) -> list[tuple[Cell, Attempt]]:
     """Make attempts together, each in its cell; it depends on nothing but its index."""
     task = read_task(config.task)
     cells = load_cells(_scenes(config, indices), task)

@@ -23,18 +23,19 @@ from roboloop.errors import RoboloopError
 from roboloop.generate.coverage import start_names, start_of
 from roboloop.render import Renderer, episode_cameras
 from roboloop.run import write_bytes_atomic
-from roboloop.scatter import scatter, start_panels
+from roboloop.scatter import SUCCEEDED, scatter, start_panels
 from roboloop.scene.collection import TWIN, list_cousins, open_scene
 from roboloop.scene.folder import read_scene
 from roboloop.sheet import columns, draw_sheet
 from roboloop.task.spec import read_task
 
 PREVIEW, FILM, STARTS = "preview.png", "preview.mp4", "starts.svg"
-N_SHOWN, PX = 3, 160
+FAILURES = "failures"
+N_SHOWN, PX = 3, 128
 """Episodes, and height and width of their frames."""
 FILM_STRIDE = 2
 """Control steps from a frame of the film to the next."""
-SUCCEEDED, FAILED = "succeeded", "failed"
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
