@@ -35,6 +35,7 @@ from roboloop.generate.segments import MAX_OFFSET
 from roboloop.generate.select import How, Selection
 from roboloop.generate.sources import read_recordings, read_sources
 from roboloop.generate.transform import Carrying, Transformer, rank
+from roboloop.generate.upload import Upload
 from roboloop.interval import percent
 from roboloop.record import to_plain
 from roboloop.render import stream_episode
@@ -102,6 +103,10 @@ class Config(CommonFlags):
     """At the end make one attempt of each cause of failure again, and draw it (`failures/`). The
     command of a finished dataset may be given again with this flag."""
 
+    upload: str | None = None
+    """Copy what is final to this URL while the run goes on: `s3://bucket/folder` or whatever else
+    fsspec can write to. May be given for a finished dataset, too."""
+
     @property
     def material(self) -> Material:
         """What episodes are drawn with."""
@@ -129,14 +134,18 @@ def run(config: Config) -> None:
         hint = "`roboloop demo` plans each anew"
         raise RoboloopError("demonstrations of two arms cannot be multiplied yet", hint)
     n = 1 if config.only is not None else config.n or N_EPISODES[config.scale]
-    with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
+    with (
+        Run.open(out, "generate", config, config.seed, config.overwrite) as record,
+        Upload(out, config.upload, record.manifest) as upload,
+    ):
         order = None if record.finished else _order(config, task)
         if order is not None and config.only is not None:
             _run_only(config, order, config.only, record)
         elif order is not None:
-            _run_all(config, task, order, n, record)
+            _run_all(config, task, order, n, record, upload)
         if config.failures and config.only is None:
             _draw_failures(config, order or _order(config, task))
+        upload.finish()
     console.emit(out)
 
 
@@ -152,14 +161,22 @@ def _order(config: Config, task: Task) -> list[int]:
     return rank(cells, sources)
 
 
-def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) -> None:
+def _run_all(
+    config: Config, task: Task, order: list[int], n: int, record: Run, upload: Upload
+) -> None:
     """Make attempts until enough succeed, choose which to keep, write dataset and figures."""
     out, limit = need_out(config.out), int(n / MIN_KEPT)
     work = partial(_generate, config, order)
     enough = ceil(n * SURPLUS) if config.balance else n
     watch = Watch(out, config.material)
+
+    def see(reasons: list[str]) -> None:
+        watch.see(reasons)
+        upload.see(reasons)
+
     flags = config.workers, succeeded, enough, config.cluster
-    reasons = run_chunks("generate", out, limit, CHUNK, work, *flags, watch.see)
+    reasons = run_chunks("generate", out, limit, CHUNK, work, *flags, see)
+    upload.pause()
     failures = count_failures(reasons)
     good = np.array([succeeded(reason) for reason in reasons])
     if good.sum() < n:
