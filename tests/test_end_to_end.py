@@ -15,13 +15,16 @@ import mujoco
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from data_episodes import finish as finish_episodes
 from data_episodes import make_episode
 from roboloop.cli import main
+from roboloop.data import video
 from roboloop.data.reader import iter_episodes, read_info
 from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
+from roboloop.generate.preview import FILM, PREVIEW, STARTS, Material, Watch
 
 CAPTURE = Path(__file__).parents[1] / "examples" / "captures" / "kitchen5"
 MEASURED = {"manifest.json", "curve.csv", "report.html"}
@@ -125,6 +128,24 @@ def test_generation_refuses_sources_of_another_robot(whole, tmp_path, capsys):
     assert "the dataset has no simulator states or poses" in capsys.readouterr().err
 
 
+def test_a_run_is_drawn_while_it_goes_on(whole, tmp_path):
+    """Episodes from its shards as at the end from the dataset; starts whenever there are twice."""
+    done, out = whole / "generate", tmp_path / "out"
+    rows = pq.read_table(done / "attempts.parquet").to_pylist()
+    for episode in iter_episodes(done, images=False):
+        write_shard(out, episode.seed, episode)
+    kept = [row["attempt"] for row in rows if row["episode"] is not None]
+    reasons = [row["cause"] for row in rows][: kept[-1] + 1]
+    watch = Watch(out, Material(whole / "scene", whole / "task"))
+    watch.see(reasons[:2])
+    assert (out / STARTS).exists() and not (out / PREVIEW).exists()
+    watch.see(reasons)
+    assert (out / PREVIEW).read_bytes() == (done / PREVIEW).read_bytes()
+    watch.draw_starts([row["cause"] for row in rows])
+    assert (out / STARTS).read_bytes() == (done / STARTS).read_bytes()
+    assert video.count_packets(done / FILM) > 20
+
+
 def test_an_attempt_alone_is_the_one_of_the_run(whole, tmp_path):
     rows = pq.read_table(whole / "generate" / "attempts.parquet").to_pylist()
     words = ["generate", *map(str, (whole / "demo", whole / "scene", whole / "task"))]
@@ -132,6 +153,23 @@ def test_an_attempt_alone_is_the_one_of_the_run(whole, tmp_path):
     (alone,) = iter_episodes(tmp_path / "out", images=False)
     together = list(iter_episodes(whole / "generate", images=False))[rows[3]["episode"]]
     assert np.array_equal(alone.sim_states, together.sim_states)
+
+
+def test_causes_of_failure_are_drawn_afterwards(whole, tmp_path, capsys):
+    """As if attempt 1 had failed: it is made again, and drawn once."""
+    out, demo, scene, task = (whole / name for name in ("generate", "demo", "scene", "task"))
+    shutil.copytree(out, tmp_path / "out")
+    table = pq.read_table(out / "attempts.parquet")
+    causes = ["", "dropped by 2 cm", "dropped by 3 cm", *table["cause"].to_pylist()[3:]]
+    table = table.set_column(table.column_names.index("cause"), "cause", [causes])
+    pq.write_table(table, tmp_path / "out/attempts.parquet")
+    words = ["generate", str(demo), str(scene), str(task), "--scale", "tiny", "--workers", "1"]
+    for _ in range(2):
+        assert main([*words, "--failures", "--out", str(tmp_path / "out")]) == 0
+        assert "1 of 1 causes drawn" in capsys.readouterr().err
+    (picture,) = (tmp_path / "out/failures").iterdir()
+    with Image.open(picture) as image:
+        assert picture.name == "000001.png" and image.width > 1000
 
 
 @pytest.mark.slow

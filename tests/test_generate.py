@@ -15,6 +15,7 @@ from roboloop.generate.attempts import write_attempts
 from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
 from roboloop.generate.diversity import diversity
 from roboloop.generate.frames import alike
+from roboloop.generate.preview import PREVIEW, Material, Shown, draw_episodes
 from roboloop.generate.sources import check_stages, differences
 from roboloop.scene.presets import BENCHMARK, preset_scene
 from roboloop.station import STATIONS
@@ -127,3 +128,17 @@ def test_a_cube_is_the_same_from_four_sides():
         assert np.abs(off[:2]).max() < 1e-9 and abs(off[2]) <= np.pi / 4 + 1e-9
         quarter_turns = (yaw - np.arctan2(turned[1, 0], turned[0, 0])) / (np.pi / 2)
         assert np.isclose(quarter_turns, np.round(quarter_turns))
+
+
+def test_without_opengl_a_run_goes_on_without_pictures(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise RoboloopError("no OpenGL to render with: none")
+
+    monkeypatch.setattr("roboloop.generate.preview.Renderer", refuse)
+    episode = make_episode(0)
+    shown = Shown("attempt 0", episode.scene, episode.sim_states)
+    material = Material(tmp_path / "scene", tmp_path / "task")
+    assert not draw_episodes(tmp_path / PREVIEW, material, [shown])
+    assert capsys.readouterr().err == (
+        "warning: no pictures of episodes: no OpenGL to render with: none\n"
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from roboloop.causes import count_failures
 from roboloop.demo.chunks import HOPELESS, run_chunks, succeeded
 from roboloop.errors import RoboloopError
 from roboloop.jobs import map_jobs
@@ -122,6 +123,16 @@ def fail(indices: range) -> list[str]:
 def test_what_never_succeeds_ends_early(tmp_path: Path):
     tried = run_chunks("fail", tmp_path, 1000, 10, fail, 1, succeeded, enough=5)
     assert len(tried) == HOPELESS
+
+
+def test_causes_are_counted_without_by_how_much():
+    reasons = ["place: out of reach by 2.3 cm and 8 deg", "", "dropped", "dropped"]
+    reasons += ["place: out of reach by 203.1 cm and 89 deg", "place: off by one name", "dropped"]
+    assert list(count_failures(reasons).items()) == [
+        ("dropped", 3),
+        ("place: out of reach", 2),
+        ("place: off by one name", 1),
+    ]
 
 
 def test_results_that_are_written_elsewhere_are_an_error(tmp_path: Path, monkeypatch):

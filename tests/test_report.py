@@ -2,22 +2,28 @@
 
 import math
 import re
+import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from roboloop.chart import line_chart, log_ticks, ticks
 from roboloop.errors import RoboloopError
+from roboloop.generate import command as generate
 from roboloop.interval import percent, wilson
-from roboloop.report.chart import line_chart, log_ticks, ticks
+from roboloop.report.attempts import read_attempts
 from roboloop.report.command import Config, run
 from roboloop.report.gather import gather
 from roboloop.report.page import render_page
@@ -239,3 +245,67 @@ def test_chart_skips_what_is_not_finite():
     assert line_chart([0, 1], {"loss": [math.nan, math.inf]}, "step", "loss") == ""
     chart = line_chart([0, 1, 2], {"loss": [1.0, math.nan, 2.0]}, "step", "loss")
     assert "nan" not in chart
+
+
+def make_generated(folder: Path) -> Path:
+    """Write what `roboloop generate` leaves beside a dataset, with made-up attempts."""
+    rng = np.random.default_rng(0)
+    causes = ["", "dropped", "", "place: out of reach by 2.1 cm and 3 deg"] * 20
+    causes += ["place: out of reach by 0.4 cm and 9 deg"]
+    episodes = iter(range(30))
+    table = {
+        "attempt": range(len(causes)),
+        "cause": causes,
+        "episode": [None if cause else next(episodes, None) for cause in causes],
+        **{f"start.object.{axis}": rng.uniform(0.4, 0.6, len(causes)) for axis in "xy"},
+    }
+    config = generate.Config(Path("a demo"), Path("scene"), Path("task"), n=30, cluster="auto:1")
+    with Run.open(folder, "generate", config, seed=0) as record:
+        record.finish(kept=40, tried=81, start_bias=0.1234, weak_starts="object.x 0.1 to 0.2: <5 %")
+    pq.write_table(pa.table({k: list(v) for k, v in table.items()}), folder / "attempts.parquet")
+    write_bytes_atomic(folder / "preview.png", _picture(160, 64, 90))
+    write_bytes_atomic(folder / "failures" / "000005.png", _picture(160, 64, 90))
+    return folder
+
+
+def test_a_dataset_has_a_page_of_its_attempts(tmp_path, capsys):
+    folder = make_generated(tmp_path / "data")
+    run(Config(folder))
+    page = (folder / "report.html").read_text()
+    checker = Checker(page)
+    assert all(s.startswith("data:") for s in checker.sources if s) and "script" not in checker.tags
+    assert "40 of 81 attempts, 95 % interval 39 to 60 %" in page
+    assert "30 are the dataset's episodes" in page
+    assert re.search(r"place: out of reach</span><i style='--part:0.512'></i><b>21</b>", page)
+    assert "attempts 1, 5, 9, 13, 17, 21, 25, 29, 33, 37, 41, 45 and 8 more" in page
+    assert "Attempt 5: dropped" in page  # the one that has a picture
+    assert "0.1234" in page and "&lt;5 %" in page
+    assert "place: out of reach  21</text>" in page and "succeeded  40</text>" in page
+
+
+def test_the_page_of_a_dataset_gives_commands_that_make_attempts_again(tmp_path):
+    attempts = read_attempts(make_generated(tmp_path / "data"))
+    command, name, *words = shlex.split(attempts.command_of(5))
+    assert [command, name] == ["roboloop", "generate"]
+    again = tyro.cli(generate.Config, args=words)
+    wanted = generate.Config(Path("a demo"), Path("scene"), Path("task"), only=5)
+    assert again == replace(wanted, out=Path("data_5"))
+
+
+def test_a_run_shows_where_its_attempts_started(full, tmp_path):
+    shutil.copytree(full, tmp_path / "r")
+    for file in ("attempts.parquet", "preview.png"):
+        shutil.copy(make_generated(tmp_path / file / "data") / file, tmp_path / "r/generate" / file)
+    checker = Checker(render_page(gather(tmp_path / "r")))
+    assert checker.tags.count("img") == 4 and "svg" in checker.tags
+
+
+def test_a_table_of_attempts_that_is_cut_off_is_named(tmp_path):
+    folder = make_generated(tmp_path / "data")
+    content = (folder / "attempts.parquet").read_bytes()
+    (folder / "attempts.parquet").write_bytes(content[:-9])
+    with pytest.raises(RoboloopError, match="attempts.parquet cannot be read"):
+        read_attempts(folder)
+    pq.write_table(pa.table({"attempt": [0]}), folder / "attempts.parquet")
+    with pytest.raises(RoboloopError, match="attempts.parquet lacks cause, episode"):
+        read_attempts(folder)

@@ -19,6 +19,7 @@ from tyro.conf import Positional
 
 from roboloop import console
 from roboloop.errors import RoboloopError
+from roboloop.interval import percent
 from roboloop.record import from_plain, to_plain
 from roboloop.run import (
     CommonFlags,
@@ -232,18 +233,25 @@ def test_second_interrupt_stops_at_once():
 
 
 def test_progress_without_a_terminal_is_plain_lines(capsys, monkeypatch):
-    now = iter([0.0, 10.0, 40.0, 40.0, 40.0, 50.0, 60.0])
-    monkeypatch.setattr("roboloop.console.time.monotonic", lambda: next(now))
-    with console.Progress("generate", 100, unit="episodes") as progress:
-        progress.update(10, kept=9)
-        progress.update(20, kept=18)
-        progress.update(50, kept=45)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines() == [
-        "generate  20/100  kept 18  0.5 episodes/s  ETA 2:40",
-        "generate  50/100  kept 45  0.833 episodes/s  1:00",
-    ]
+    """Also while no unit ends: the time left runs on, the rate stays."""
+    now = [0.0]
+    monkeypatch.setattr("roboloop.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("roboloop.console.PLAIN_PERIOD", 0.001)
+    with console.Progress("generate", 100, "episodes", "kept") as progress:
+        progress.start_from(10)
+        now[0] = 40.0
+        progress.update(30, "40 tried", percent(30, 40), loss=0.25)
+        now[0] = 50.0
+        said = ""
+        while "ETA 2:10" not in said:
+            captured = capsys.readouterr()
+            assert captured.out == ""
+            said += captured.err
+        now[0] = 60.0
+    *_, last = (said + capsys.readouterr().err).splitlines()
+    kept = "30/100 kept  40 tried  75 % [60, 86]  loss 0.25"
+    assert f"generate  {kept}  0.5 episodes/s  ETA 2:10" in said.splitlines()
+    assert last == f"generate  {kept}  0.333 episodes/s  1:00"
 
 
 def test_importing_run_is_light():

@@ -7,7 +7,8 @@ from PIL import Image
 from data_episodes import make_dataset, make_episode
 from roboloop.cli import main
 from roboloop.data import video
-from roboloop.show import FILM, N_COLUMNS, SHEET, TEXT_PX
+from roboloop.sheet import N_COLUMNS, TEXT_PX
+from roboloop.show import FILM, SHEET
 
 
 @pytest.fixture

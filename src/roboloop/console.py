@@ -2,8 +2,8 @@
 
 import json
 import sys
+import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -58,17 +58,19 @@ class Progress:
     Args:
         label: What is being done, such as `generate`.
         total: Number of units when all is done.
-        unit: What is counted, for the rate.
+        unit: What is made, for the rate.
+        counted: What the units are that count, such as `kept`.
     """
 
-    def __init__(self, label: str, total: int, unit: str = "") -> None:
-        self.label, self.total, self.unit = label, total, unit
+    def __init__(self, label: str, total: int, unit: str = "", counted: str = "") -> None:
+        self.label, self.total, self.unit, self.counted = label, total, unit, counted
         self._done = self._first = 0
-        self._figures: Mapping[str, object] = {}
+        self._texts: tuple[str, ...] = ()
         self._bar: Any = None
+        self._over, self._lines = threading.Event(), threading.Thread(target=self._say, daemon=True)
 
     def __enter__(self) -> "Progress":
-        self._start = self._last_line = time.monotonic()
+        self._start = self._at = time.monotonic()
         nested = _state["live"] is not None
         if sys.stderr.isatty() and not _state["quiet"] and not nested:
             from rich.console import Console
@@ -78,23 +80,23 @@ class Progress:
             columns = (TextColumn(f"{self.label:<8}", markup=False), BarColumn(24))
             columns += (TextColumn("{task.fields[line]}", markup=False),)
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(self.label, total=self.total, line="")
+            self._task = self._bar.add_task(self.label, total=self.total, line=self)
             self._bar.start()
             _state["live"] = self._bar
+        else:
+            self._lines.start()
         return self
 
     def start_from(self, done: int) -> None:
         """Count units that an earlier run has made, so that they do not raise the rate."""
         self._first = self._done = done
 
-    def update(self, done: int, **figures: object) -> None:
-        """Set how many units are done, and figures to show beside, such as `success="83 %"`."""
-        self._done, self._figures = done, figures
+    def update(self, done: int, *texts: str, **figures: object) -> None:
+        """Set how many units are done, and texts and figures to show beside, such as `loss=0.3`."""
+        said = (f"{name} {_short(value)}" for name, value in figures.items())
+        self._done, self._texts, self._at = done, (*texts, *said), time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, line=self._line())
-        elif time.monotonic() - self._last_line >= PLAIN_PERIOD:
-            self._last_line = time.monotonic()
-            say(f"{self.label:<10}{self._line()}")
+            self._bar.update(self._task, completed=done)
 
     def __exit__(
         self,
@@ -105,19 +107,29 @@ class Progress:
         if self._bar is not None:
             _state["live"] = None
             self._bar.stop()
-        say(f"{self.label:<10}{self._line(closing=True)}")
-
-    def _line(self, closing: bool = False) -> str:
+        else:
+            self._over.set()
+            self._lines.join()
         elapsed = time.monotonic() - self._start
-        rate = (self._done - self._first) / elapsed if elapsed > 0 else 0.0
-        parts = [f"{self._done}/{self.total}"]
-        parts += [f"{name} {_short(value)}" for name, value in self._figures.items()]
-        parts += [f"{_short(rate)} {self.unit}/s" if self.unit else f"{_short(rate)}/s"]
-        if closing:
-            parts += [clock(elapsed)]
-        elif rate > 0:
-            parts += [f"ETA {clock((self.total - self._done) / rate)}"]
-        return "  ".join(parts)
+        say(f"{self.label:<10}{self._line(elapsed)}  {clock(elapsed)}")
+
+    def __str__(self) -> str:
+        """Say how far it is now; rich asks for it whenever it draws."""
+        spent = self._at - self._start  # between two units the rate stays, and the time left runs
+        if self._done <= self._first or spent <= 0:
+            return self._line(0.0)
+        left = (self.total - self._done) * spent / (self._done - self._first)
+        return f"{self._line(spent)}  ETA {clock(left - (time.monotonic() - self._at))}"
+
+    def _say(self) -> None:
+        """Say it every 30 s."""
+        while not self._over.wait(PLAIN_PERIOD):
+            say(f"{self.label:<10}{self}")
+
+    def _line(self, seconds: float) -> str:
+        rate = (self._done - self._first) / seconds if seconds > 0 else 0.0
+        count = f"{self._done}/{self.total} {self.counted}".rstrip()
+        return "  ".join([count, *self._texts, f"{_short(rate)} {self.unit}".rstrip() + "/s"])
 
 
 def _short(value: object) -> str:

@@ -27,7 +27,7 @@ from roboloop.record import to_plain
 
 MANIFEST = "manifest.json"
 Scale = Literal["tiny", "small", "full"]
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
 """How the names of files begin that are not whole yet."""
 _PINNED = ("mujoco", "numpy", "torch")
 """Packages whose version can change results, recorded in every manifest."""
@@ -61,8 +61,10 @@ class CommonFlags(OutputFlags):
     """Empty the output folder first."""
 
 
-_NOT_RESULTS = frozenset({"out", "workers", "cluster", "overwrite", "json", "quiet", "debug"})
-"""Fields that do not change what a run writes: a resumed run may have others."""
+_NOT_RESULTS = frozenset(
+    {"out", "workers", "cluster", "overwrite", "failures", "upload", "json", "quiet", "debug"}
+)
+"""Fields that do not change the results of a run: a resumed one may have others."""
 
 
 @contextlib.contextmanager
@@ -74,7 +76,7 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
@@ -182,7 +184,7 @@ class Run:
             raise RoboloopError("the output folder is a file", "give another --out", folder)
         file = folder / MANIFEST
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if MANIFEST not in names and not all(name.startswith(_TEMPORARY) for name in names):
+        if MANIFEST not in names and not all(name.startswith(TEMPORARY) for name in names):
             raise RoboloopError(
                 "the output folder holds files that no run made", "give another --out", folder
             )
@@ -192,7 +194,7 @@ class Run:
         manifest["cost"] = {"cpu_s": 0.0, "wall_s": 0.0, "peak_rss_mib": 0.0}
         if file.exists() and not overwrite:
             earlier = read_json(file)
-            _check_same(earlier, manifest, folder)
+            check_same(earlier, manifest, folder)
             manifest |= {key: earlier[key] for key in ("status", "figures", "cost")}
         lock = _lock(folder)
         if overwrite:
@@ -261,7 +263,7 @@ def _lock(folder: Path) -> int:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of a run that was killed while it wrote."""
-    for path in list(folder.rglob(f"{_TEMPORARY}*")):
+    for path in list(folder.rglob(f"{TEMPORARY}*")):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
@@ -279,8 +281,17 @@ def _peak_rss_mib() -> float:
     return math.ceil(sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / unit)
 
 
-def _check_same(earlier: Any, now: dict[str, Any], folder: Path) -> None:
-    """Refuse to go on in a folder that another config made."""
+def check_same(earlier: Any, now: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on in a folder that another config made.
+
+    Args:
+        earlier: The manifest that is there.
+        now: The run's.
+        folder: What is said of it.
+
+    Raises:
+        RoboloopError: The manifest is broken, or a field that changes results has another value.
+    """
     if not isinstance(earlier, dict) or not now.keys() <= earlier.keys():
         raise RoboloopError("the manifest misses fields", "--overwrite starts anew", folder)
     old = {"stage": earlier["stage"], **earlier["config"]}

@@ -3,7 +3,6 @@
 Frames are those of the dataset; of one without images they are rendered from the side-car.
 """
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,13 +21,10 @@ from roboloop.data.shard import unflatten
 from roboloop.errors import RoboloopError
 from roboloop.render import stream_episode
 from roboloop.run import OutputFlags, write_bytes_atomic
+from roboloop.sheet import columns, draw_sheet
 from roboloop.task.spec import read_task
 
 SHEET, FILM = "sheet.png", "film.mp4"
-N_COLUMNS = 5
-"""Frames of an episode on the sheet, evenly in time, first and last among them."""
-TEXT_PX = 14
-"""Height of the line above an episode."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +69,13 @@ def run(config: Config) -> None:
             kept = np.stack([*frames])
             write_bytes_atomic(out / FILM, video.encode(kept, part.info.fps))
             frames = iter(kept)
-        wanted = {*_columns(length)}
+        wanted = {*columns(length)}
         shown = {t: frame for t, frame in enumerate(frames) if t in wanted}
-        rows.append((_line(part, episode), [shown[t] for t in _columns(length)]))
-    write_bytes_atomic(out / SHEET, _sheet(rows))
+        rows.append((_line(part, episode), [shown[t] for t in columns(length)]))
+    write_bytes_atomic(out / SHEET, draw_sheet(rows))
     said = f"{len(rows)} of {n_episodes} episodes"
     console.summary(wrote=f"{out}   {SHEET}: {said}; {FILM}: episode {chosen[0]}")
     console.emit({"out": str(out), "episodes": chosen} if config.json else out)
-
-
-def _columns(length: int) -> list[int]:
-    """The steps of an episode that are on the sheet."""
-    return np.linspace(0, length - 1, N_COLUMNS).round().astype(int).tolist()
 
 
 def _frames(config: Config, part: Part, episode: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
@@ -111,21 +102,3 @@ def _line(part: Part, episode: int) -> str:
         words += ["success" if row["success"] else "failure", row["scene"]]
         words += [" ".join(f"{s['name']} {s['start']}" for s in row["subtasks"])]
     return "   ".join(words)
-
-
-def _sheet(rows: list[tuple[str, list[UInt8[np.ndarray, "h w 3"]]]]) -> bytes:
-    """Draw episodes below each other, as PNG."""
-    from PIL import Image, ImageDraw
-
-    height, width = rows[0][1][0].shape[:2]
-    size = width * N_COLUMNS, (height + TEXT_PX) * len(rows)
-    image = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(image)
-    for i, (text, frames) in enumerate(rows):
-        top = i * (height + TEXT_PX)
-        draw.text((4, top + 1), text, fill="black")
-        for j, frame in enumerate(frames):
-            image.paste(Image.fromarray(frame), (j * width, top + TEXT_PX))
-    buffer = io.BytesIO()
-    image.save(buffer, "png")
-    return buffer.getvalue()

@@ -7,6 +7,7 @@ from typing import Any
 
 from roboloop import console
 from roboloop.errors import RoboloopError
+from roboloop.interval import percent
 from roboloop.jobs import map_jobs
 from roboloop.run import Interruptible, read_json, write_json
 
@@ -36,6 +37,7 @@ def run_chunks(
     good: Callable[[Any], bool],
     enough: int | None = None,
     cluster: str | None = None,
+    see: Callable[[list[Any]], None] | None = None,
 ) -> list[Any]:
     """Do attempts 0..n-1 and return their results in order.
 
@@ -50,6 +52,7 @@ def run_chunks(
         enough: Stop after the chunk with which there are this many successes, or with which
             `HOPELESS` attempts have had none; None does all.
         cluster: Address of a Ray cluster that does the chunks.
+        see: Gets to see the results so far, after every chunk.
 
     Raises:
         RoboloopError: See `map_jobs`; or the cluster does not write where this process reads.
@@ -61,7 +64,8 @@ def run_chunks(
     todo = [job for job in jobs if not job.result.exists()]
     results: list[Any] = []
     kept = 0
-    with Interruptible() as stop, console.Progress(label, enough or n) as progress:
+    units = ("episodes", "kept") if enough else ("attempts", "tried")
+    with Interruptible() as stop, console.Progress(label, enough or n, *units) as progress:
         fresh = map_jobs(_do, todo, workers, cluster)
         for job in jobs:
             if not job.result.exists():
@@ -69,7 +73,12 @@ def run_chunks(
             chunk = read_json(job.result)
             results += chunk
             kept += sum(map(good, chunk))
-            progress.update(kept if enough else len(results), tried=len(results), kept=kept)
+            done, rate = kept if enough else len(results), percent(kept, len(results))
+            if not todo or job.indices.start < todo[0].indices.start:
+                progress.start_from(done)
+            progress.update(done, *([f"{len(results)} tried"] if enough else []), rate)
+            if see is not None:
+                see(results)
             hopeless = not kept and len(results) >= HOPELESS
             if stop.requested or (enough is not None and (kept >= enough or hopeless)):
                 break
@@ -95,12 +104,6 @@ def _do(job: _Job) -> None:
 def succeeded(reason: str) -> bool:
     """Whether an attempt's reason says that it did not fail."""
     return not reason
-
-
-def count_failures(reasons: list[str]) -> dict[str, int]:
-    """Count the reasons that are not empty, most frequent first."""
-    failed = [reason for reason in reasons if reason]
-    return {r: failed.count(r) for r in sorted(set(failed), key=lambda r: (-failed.count(r), r))}
 
 
 def need_out(out: Path | None) -> Path:

@@ -7,10 +7,11 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from roboloop import console
+from roboloop.causes import count_failures
 from roboloop.cell import load_cells
 from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
-from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
+from roboloop.demo.chunks import need_out, run_chunks, succeeded
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert
 from roboloop.errors import RoboloopError

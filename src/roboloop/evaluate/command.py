@@ -9,9 +9,10 @@ import numpy as np
 from tyro.conf import Positional
 
 from roboloop import console
+from roboloop.causes import count_failures
 from roboloop.cell import load_cells
 from roboloop.data.video import encode
-from roboloop.demo.chunks import count_failures, need_out, run_chunks
+from roboloop.demo.chunks import need_out, run_chunks
 from roboloop.demo.execute import rngs_for
 from roboloop.evaluate.closed_loop import disturb, plan, trackers_of
 from roboloop.evaluate.disturb import Kind

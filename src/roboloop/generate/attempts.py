@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
-from roboloop.data.parquet import write_parquet
+from roboloop.causes import cause_of
+from roboloop.data.parquet import read_parquet, write_parquet
 
 ATTEMPTS = "attempts.parquet"
 
@@ -42,3 +43,12 @@ def write_attempts(
         }
     )
     write_parquet(folder / ATTEMPTS, [table])
+
+
+def read_failures(folder: Path) -> dict[str, int]:
+    """The first attempt of each cause of failure."""
+    first: dict[str, int] = {}
+    for attempt, cause in enumerate(read_parquet(folder / ATTEMPTS).column("cause").to_pylist()):
+        if cause:
+            first.setdefault(cause_of(cause), attempt)
+    return first

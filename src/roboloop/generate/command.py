@@ -1,5 +1,6 @@
 """`roboloop generate`: multiply seed episodes over the cousins of a scene."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -10,27 +11,38 @@ import numpy as np
 from tyro.conf import Positional
 
 from roboloop import console
+from roboloop.causes import count_failures
 from roboloop.cell import Cell, calibrated_views, load_cells
 from roboloop.data.episode import Episode
 from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
-from roboloop.demo.chunks import count_failures, need_out, run_chunks, succeeded
+from roboloop.demo.chunks import need_out, run_chunks, succeeded
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.errors import RoboloopError
-from roboloop.generate.attempts import write_attempts
-from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
+from roboloop.generate.attempts import read_failures, write_attempts
+from roboloop.generate.coverage import binned, coverage, thinned
 from roboloop.generate.diversity import diversity, hand_paths, source_paths
+from roboloop.generate.preview import (
+    FAILURES,
+    Material,
+    Watch,
+    draw_dataset,
+    draw_episodes,
+    of_failure,
+)
 from roboloop.generate.segments import MAX_OFFSET
 from roboloop.generate.select import How, Selection
 from roboloop.generate.sources import read_recordings, read_sources
 from roboloop.generate.transform import Carrying, Transformer, rank
+from roboloop.generate.upload import Upload
 from roboloop.interval import percent
 from roboloop.record import to_plain
 from roboloop.render import stream_episode
 from roboloop.run import CommonFlags, Run
-from roboloop.scene.collection import TWIN, list_cousins, open_scene
+from roboloop.scene.collection import TWIN, list_cousins
 from roboloop.scene.folder import read_scene
+from roboloop.sim import CONTROL_DT
 from roboloop.task.spec import Task, read_task
 
 STAGE = 3
@@ -90,6 +102,19 @@ class Config(CommonFlags):
     only: int | None = None
     """Make this attempt alone, as it is in a run of many, and keep it whatever comes of it."""
 
+    failures: bool = False
+    """At the end make one attempt of each cause of failure again, and draw it (`failures/`). The
+    command of a finished dataset may be given again with this flag."""
+
+    upload: str | None = None
+    """Copy what is final to this URL while the run goes on: `s3://bucket/folder` or whatever else
+    fsspec can write to. May be given for a finished dataset, too."""
+
+    @property
+    def material(self) -> Material:
+        """What episodes are drawn with."""
+        return Material(self.scene, self.task)
+
     @property
     def carrying(self) -> Carrying:
         """How sources are chosen and varied."""
@@ -109,38 +134,62 @@ def run(config: Config) -> None:
         raise RoboloopError("--nearest has to be 1 or more, --only 0 or more")
     task = read_task(config.task)
     n = 1 if config.only is not None else config.n or N_EPISODES[config.scale]
-    with Run.open(out, "generate", config, config.seed, config.overwrite) as record:
-        if not record.finished:
-            cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
-            order = rank(cells, read_sources(config.demo, config.scene, config.task))
-            if config.only is not None:
-                _run_only(config, order, config.only, record)
-            else:
-                _run_all(config, task, order, n, record)
+    with (
+        Run.open(out, "generate", config, config.seed, config.overwrite) as record,
+        Upload(out, config.upload, record.manifest) as upload,
+    ):
+        order = None if record.finished else _order(config, task)
+        if order is not None and config.only is not None:
+            _run_only(config, order, config.only, record)
+        elif order is not None:
+            _run_all(config, task, order, n, record, upload)
+        if config.failures and config.only is None:
+            _draw_failures(config, order or _order(config, task))
+        upload.finish()
     console.emit(out)
 
 
-def _run_all(config: Config, task: Task, order: list[int], n: int, record: Run) -> None:
+def _order(config: Config, task: Task) -> list[int]:
+    """Say what is going to be done; rank the sources by how many scenes they fit."""
+    cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
+    sources = read_sources(config.demo, config.scene, config.task)
+    n_substeps = round(CONTROL_DT / cells[0].model.opt.timestep)
+    step = f"control {1000 * CONTROL_DT:.0f} ms ({n_substeps} physics steps)"
+    material = f"{len(sources)} source episodes, {len(list_cousins(config.scene)):,} scenes"
+    said = (f"scale={config.scale}", f"seed={config.seed}", step, task.instruction, material)
+    console.say("  ".join(said))
+    return rank(cells, sources)
+
+
+def _run_all(
+    config: Config, task: Task, order: list[int], n: int, record: Run, upload: Upload
+) -> None:
     """Make attempts until enough succeed, choose which to keep, write dataset and figures."""
     out, limit = need_out(config.out), int(n / MIN_KEPT)
     work = partial(_generate, config, order)
     enough = ceil(n * SURPLUS) if config.balance else n
-    reasons = run_chunks(
-        "generate", out, limit, CHUNK, work, config.workers, succeeded, enough, config.cluster
-    )
+    watch = Watch(out, config.material)
+
+    def see(reasons: list[str]) -> None:
+        watch.see(reasons)
+        upload.see(reasons)
+
+    flags = config.workers, succeeded, enough, config.cluster
+    reasons = run_chunks("generate", out, limit, CHUNK, work, *flags, see)
+    upload.pause()
     failures = count_failures(reasons)
     good = np.array([succeeded(reason) for reason in reasons])
     if good.sum() < n:
         why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
         raise RoboloopError(f"only {good.sum()} of {len(good)} attempts succeeded", why, out)
-    twin = read_scene(config.scene / TWIN)
-    names = start_names(task, twin)
+    names, starts = watch.names, watch.starts(len(reasons))
     scenes = _scenes(config, range(len(reasons)))
-    starts = np.stack([start_of(task, open_scene(scene, twin)) for scene in scenes])
     kept = thinned(binned(starts), good, n) if config.balance else np.flatnonzero(good)[:n].tolist()
     write_attempts(out, config.seed, scenes, reasons, kept, dict(zip(names, starts.T, strict=True)))
-    write_views(out, calibrated_views(twin, task))
+    write_views(out, calibrated_views(read_scene(config.scene / TWIN), task))
     info = finish_dataset(out, *task.dimension_names(), indices=kept)
+    watch.draw_starts(reasons)
+    draw_dataset(out, config.material)
     chosen = np.isin(np.arange(len(good)), kept)
     spread = coverage(names, starts, chosen)
     recordings = read_recordings(config.demo, config.scene, config.task)
@@ -181,13 +230,29 @@ def _run_only(config: Config, order: list[int], index: int, record: Run) -> None
     console.summary(attempt=f"{index} in {cell.name}: {why}", wrote=f"{out}   1 episode")
 
 
-def _scenes(config: Config, indices: range) -> list[Path]:
+def _draw_failures(config: Config, order: list[int]) -> None:
+    """Make the first attempt of each cause again, as it was, and draw it where it is not drawn."""
+    out = need_out(config.out)
+    path = {k: out / FAILURES / f"{k:06d}.png" for k in read_failures(out).values()}
+    todo = [k for k, file in path.items() if not file.exists()]
+    drawn = len(path) - len(todo)
+    for k in todo:
+        ((_, result),) = _attempts(config, order, [k])
+        if result.episode is not None:  # otherwise not even the first stage could be planned
+            shown = of_failure(result.episode, result.reason)
+            drawn += draw_episodes(path[k], config.material, [shown])
+    console.summary(failures=f"{out / FAILURES}   {drawn} of {len(path)} causes drawn")
+
+
+def _scenes(config: Config, indices: Sequence[int]) -> list[Path]:
     """The scenes of attempts."""
     cousins = list_cousins(config.scene)
     return [cousins[i % len(cousins)] for i in indices]
 
 
-def _attempts(config: Config, order: list[int], indices: range) -> list[tuple[Cell, Attempt]]:
+def _attempts(
+    config: Config, order: list[int], indices: Sequence[int]
+) -> list[tuple[Cell, Attempt]]:
     """Make attempts together, each in its cell; it depends on nothing but its index."""
     task = read_task(config.task)
     cells = load_cells(_scenes(config, indices), task)

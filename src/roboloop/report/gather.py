@@ -86,7 +86,7 @@ def gather(folder: Path) -> RunRecord:
         hint = f"it should hold some of: {', '.join(STAGES)}"
         raise RoboloopError("the folder holds no stage of a run", hint, folder)
     files = {"run": folder / MANIFEST} | {stage: folder / stage / MANIFEST for stage in STAGES}
-    manifests = {stage: _pick(Manifest, file) for stage, file in files.items() if file.is_file()}
+    manifests = {stage: pick(Manifest, file) for stage, file in files.items() if file.is_file()}
     scene = folder / "scene" / "twin" / "scene.json"
     task = folder / "task" / "task.json"
     curve = folder / "train" / "curve.csv"
@@ -101,7 +101,7 @@ def gather(folder: Path) -> RunRecord:
     )
 
 
-def _pick(kind: type, file: Path, plain: Any = None) -> Any:
+def pick(kind: type, file: Path, plain: Any = None) -> Any:
     """Build `kind` from the fields it knows; other fields are not the report's business."""
     plain = read_json(file) if plain is None else plain
     names = {f.name for f in dataclasses.fields(kind)}
@@ -125,7 +125,7 @@ def _read_rows(file: Path) -> tuple[Row, ...]:
     plain = read_json(file)
     if not isinstance(plain, dict) or not isinstance(plain.get("rows"), list):
         raise RoboloopError("results.json has no list `rows`", path=file)
-    return tuple(_pick(Row, file, row) for row in plain["rows"])
+    return tuple(pick(Row, file, row) for row in plain["rows"])
 
 
 def _read_curve(file: Path) -> Curve | None:

@@ -1,16 +1,16 @@
 """The web page of a run: one HTML text with everything inside it."""
 
-import base64
-import mimetypes
 from collections.abc import Callable, Mapping
 from html import escape
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from roboloop.chart import line_chart
 from roboloop.console import clock
 from roboloop.interval import percent
-from roboloop.report.chart import line_chart
+from roboloop.report import markup
+from roboloop.report.attempts import is_dataset, read_attempts
+from roboloop.report.dataset import draw_starts
 from roboloop.report.gather import STAGES, Curve, Manifest, Row, RunRecord
 
 _CHARTS = {"loss": "loss", "success": "success", "error": "error"}
@@ -30,13 +30,7 @@ def render_page(record: RunRecord) -> str:
         _section(number, name, heading, body(record), record.manifests.get(name))
         for number, (name, (heading, body)) in enumerate(_SECTIONS.items(), start=1)
     )
-    style = resources.files("roboloop.report").joinpath("style.css").read_text("utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)} – roboloop</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<main>\n{_head(record, title)}\n{sections}\n</main>\n</body>\n</html>\n"
-    )
+    return markup.whole_page(title, f"{_head(record, title)}\n{sections}")
 
 
 def _title(record: RunRecord) -> str:
@@ -63,7 +57,7 @@ def _head(record: RunRecord, title: str) -> str:
 def _section(number: int, name: str, heading: str, body: str, manifest: Manifest | None) -> str:
     side = f'<p class="number">{number}</p><h2>{heading}</h2>'
     if manifest is not None:
-        side += f'<p class="cost">{_cost(manifest)}</p>'
+        side += f'<p class="cost">{markup.cost(manifest)}</p>'
         if name in STAGES and manifest.status != "finished":
             side += f'<p class="status">{escape(manifest.status)}</p>'
     if not body:
@@ -76,12 +70,14 @@ def _scene(record: RunRecord) -> str:
     capture = record.image("scene/capture.png")
     twin = record.image("scene/twin/preview.png")
     sheet = record.image("scene/contact_sheet.png")
-    pair = _image(capture, "The capture") + _image(twin, "Its twin in simulation")
+    pair = markup.image(capture, "The capture") + markup.image(twin, "Its twin in simulation")
     parts = [f'<div class="pair">{pair}</div>'] if pair else []
     if record.objects:
         rows = [_object(item) for item in record.objects]
-        parts += [_table(("object", "category", "size, cm"), rows)]
-    return "".join([*parts, _image(sheet, "Digital cousins: other shapes, colours and poses")])
+        parts += [markup.table(("object", "category", "size, cm"), rows)]
+    return "".join(
+        [*parts, markup.image(sheet, "Digital cousins: other shapes, colours and poses")]
+    )
 
 
 def _object(item: Mapping[str, Any]) -> tuple[str, ...]:
@@ -100,7 +96,7 @@ def _task(record: RunRecord) -> str:
     success = "<br>".join(f"<code>{escape(c)}</code>" for c in record.task.get("success", ()))
     rows += [("<b>success</b>", "", success)] if success else []
     facts = {k: record.task[k] for k in ("robot", "kind") if k in record.task}
-    return _facts(facts) + _table(("stage", "hand", "what holds at its end"), rows)
+    return markup.facts(facts) + markup.table(("stage", "hand", "what holds at its end"), rows)
 
 
 def _attempts(stage: str) -> Callable[[RunRecord], str]:
@@ -115,16 +111,28 @@ def _attempts(stage: str) -> Callable[[RunRecord], str]:
         facts: dict[str, object] = {}
         if isinstance(kept, int) and isinstance(tried, int):
             facts = {"kept": kept, "tried": tried, "kept of tried": percent(kept, tried)}
-        facts |= {name: value for name, value in figures.items() if _is_plain(value)}
-        return _facts(facts) + _bars("Why attempts were dropped", failures)
+        known = {name: value for name, value in figures.items() if markup.is_plain(value)}
+        bars = markup.bars("Why attempts were dropped", failures)
+        return markup.facts(facts | known) + bars + _pictures(record.folder / stage)
 
     return body
+
+
+def _pictures(folder: Path) -> str:
+    """Show some episodes of a generated dataset, and where attempts started."""
+    if not is_dataset(folder):
+        return ""
+    attempts = read_attempts(folder)
+    caption = "The first, the middle and the last episode"
+    drawing = draw_starts(attempts)
+    head = "<h3>Where attempts started</h3>" if drawing else ""
+    return markup.image(attempts.file("preview.png"), caption) + head + drawing
 
 
 def _train(record: RunRecord) -> str:
     manifest = record.manifests.get("train")
     figures = manifest.figures if manifest else {}
-    facts = _facts({name: value for name, value in figures.items() if _is_plain(value)})
+    facts = markup.facts({name: value for name, value in figures.items() if markup.is_plain(value)})
     return facts + (_charts(record.curve) if record.curve else "")
 
 
@@ -145,7 +153,7 @@ def _evaluate(record: RunRecord) -> str:
         (_name(row), _rate_and_interval(row), f"{row.successes} / {row.n}", _interval(row))
         for row in record.rows
     ]
-    parts = [_table(("policy", "success", "of", axis), rows, "policies")]
+    parts = [markup.table(("policy", "success", "of", axis), rows, "policies")]
     note = "Dots are measured rates, bars their 95 % Wilson intervals."
     if record.rows[0].policy == "policy":
         note += " The trained policy sees cameras and joints, the planner the simulator's state."
@@ -156,7 +164,7 @@ def _evaluate(record: RunRecord) -> str:
         ]
         parts += [f'<div class="films">{"".join(films)}</div>'] if any(films) else []
     first = record.rows[0]
-    return "".join([*parts, _bars(f"Why the {_policy(first)} failed", first.failures)])
+    return "".join([*parts, markup.bars(f"Why the {_policy(first)} failed", first.failures)])
 
 
 def _name(row: Row) -> str:
@@ -194,7 +202,9 @@ def _costs(record: RunRecord) -> str:
         label = "<b>the whole run</b>" if name == "run" else name
         rows += [(label, f"{cost.cpu_s:,.0f} s", clock(cost.wall_s), memory)]
     return (
-        _table(("stage", "CPU time", "wall time", "peak memory"), rows, "numbers") if rows else ""
+        markup.table(("stage", "CPU time", "wall time", "peak memory"), rows, "numbers")
+        if rows
+        else ""
     )
 
 
@@ -204,7 +214,9 @@ def _reproduce(record: RunRecord) -> str:
         return ""
     commands = "\n".join(escape(record.manifests[name].command) for name in known)
     first = record.manifests[known[0]]
-    return f"<pre><code>{commands}</code></pre>" + _facts({"seed": first.seed} | first.versions)
+    return f"<pre><code>{commands}</code></pre>" + markup.facts(
+        {"seed": first.seed} | first.versions
+    )
 
 
 _SECTIONS: dict[str, tuple[str, Callable[[RunRecord], str]]] = {
@@ -219,65 +231,5 @@ _SECTIONS: dict[str, tuple[str, Callable[[RunRecord], str]]] = {
 }
 
 
-def _cost(manifest: Manifest) -> str:
-    return f"{manifest.cost.cpu_s:,.0f} CPU s<br>{clock(manifest.cost.wall_s)} on the clock"
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float)
-
-
-def _number(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _facts(facts: Mapping[str, object]) -> str:
-    items = "".join(
-        f"<div><dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(_number(value))}</dd></div>"
-        for name, value in facts.items()
-    )
-    return f'<dl class="facts">{items}</dl>' if items else ""
-
-
-def _table(names: tuple[str, ...], rows: list[tuple[str, ...]], style: str = "") -> str:
-    """Write a table; cells are HTML."""
-    head = "".join(f"<th>{name}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table class="{style}"><tr>{head}</tr>{body}</table></div>'
-
-
-def _bars(heading: str, counts: Any) -> str:
-    """Draw counts by reason as bars, the largest first."""
-    if not isinstance(counts, dict) or not sum(counts.values()):
-        return ""
-    total = sum(counts.values())
-    rows = "".join(
-        f"<li><span>{escape(reason)}</span><i style='--part:{n / total:.3f}'></i><b>{n}</b></li>"
-        for reason, n in sorted(counts.items(), key=lambda item: -item[1])
-    )
-    return f'<h3>{escape(heading)}</h3><ul class="bars">{rows}</ul>'
-
-
-def _image(path: Path | None, caption: str) -> str:
-    if path is None:
-        return ""
-    return (
-        f'<figure><img src="{_data_uri(path)}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
 def _video(record: RunRecord, file: str | None, caption: str, flags: str = "controls") -> str:
-    path = record.image(f"evaluate/{file}") if file else None
-    if path is None:
-        return ""
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    flags += ' muted loop playsinline preload="auto"'
-    return f'<figure><video {flags} src="{_data_uri(path)}"></video>{text}</figure>'
-
-
-def _data_uri(path: Path) -> str:
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return markup.film(record.image(f"evaluate/{file}") if file else None, caption, flags)

@@ -42,11 +42,11 @@ def line_chart(
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
     for y in y_ticks:
         parts += [f'<path class="grid" d="M{LEFT} {map_y(y):.1f}H{WIDTH - RIGHT}"/>']
-        parts += [_text(LEFT - 8, map_y(y) + 4, f"{y:g}", "end")]
+        parts += [text_at(LEFT - 8, map_y(y) + 4, f"{y:g}", "end")]
     for value in x_ticks:
         if min(xs) <= value <= max(xs):
-            parts += [_text(map_x(value), HEIGHT - 12, f"{value:,g}", "middle")]
-    parts += [_text(WIDTH - RIGHT + 12, HEIGHT - 12, x_name, "start")]
+            parts += [text_at(map_x(value), HEIGHT - 12, f"{value:,g}", "middle")]
+    parts += [text_at(WIDTH - RIGHT + 12, HEIGHT - 12, x_name, "start")]
     parts += _draw_lines(lines, map_x, map_y)
     return "".join([*parts, "</svg>"])
 
@@ -64,11 +64,12 @@ def _draw_lines(lines: Mapping[str, Points], map_x: Map, map_y: Map) -> list[str
         end_x, end_y = map_x(points[-1][0]), map_y(points[-1][1])
         parts += [f'<circle class="end s{i % 4}" cx="{end_x:.1f}" cy="{end_y:.1f}" r="3.5"/>']
         text = f"{name.replace('_', ' ')} {points[-1][1]:.3g}"
-        parts += [_text(WIDTH - RIGHT + 12, places[name] + 4, text, "start", f"name s{i % 4}")]
+        parts += [text_at(WIDTH - RIGHT + 12, places[name] + 4, text, "start", f"name s{i % 4}")]
     return parts
 
 
-def _text(x: float, y: float, text: str, anchor: str, style: str = "tick") -> str:
+def text_at(x: float, y: float, text: str, anchor: str, style: str = "tick") -> str:
+    """Write a text at a place; `anchor` is `start`, `middle` or `end`."""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text class="{style}" {place}>{escape(text)}</text>'
 

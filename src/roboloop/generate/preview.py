@@ -1,0 +1,170 @@
+"""What a run has made so far, to look at while it goes on: three episodes, and where all started.
+
+The files lie beside the dataset and at the end follow from it alone: however often a run was
+stopped, and whoever made its attempts, they have the same bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from roboloop import console
+from roboloop.cell import load_cells
+from roboloop.data import video
+from roboloop.data.episode import Episode
+from roboloop.data.parquet import read_parquet
+from roboloop.data.part import open_part
+from roboloop.data.shard import list_shards, unflatten
+from roboloop.errors import RoboloopError
+from roboloop.generate.coverage import start_names, start_of
+from roboloop.render import Renderer, episode_cameras
+from roboloop.run import write_bytes_atomic
+from roboloop.scatter import SUCCEEDED, scatter, start_panels
+from roboloop.scene.collection import TWIN, list_cousins, open_scene
+from roboloop.scene.folder import read_scene
+from roboloop.sheet import columns, draw_sheet
+from roboloop.task.spec import read_task
+
+PREVIEW, FILM, STARTS = "preview.png", "preview.mp4", "starts.svg"
+FAILURES = "failures"
+N_SHOWN, PX = 3, 128
+"""Episodes, and height and width of their frames."""
+FILM_STRIDE = 2
+"""Control steps from a frame of the film to the next."""
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What episodes are drawn with."""
+
+    scene: Path
+    """The folder that `roboloop scene` wrote."""
+    task: Path
+    """The folder or file that `roboloop task` wrote."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An episode to draw."""
+
+    text: str
+    scene: str
+    states: Float64[np.ndarray, "T nstate"]
+
+
+class Watch:
+    """Draws what a run has made now and then, when it is called after every chunk.
+
+    Args:
+        out: The dataset's folder.
+        material: What it is made of.
+    """
+
+    def __init__(self, out: Path, material: Material) -> None:
+        self._out, self._material = out, material
+        self._task, self._twin = read_task(material.task), read_scene(material.scene / TWIN)
+        self._scenes = list_cousins(material.scene)
+        self._starts: list[np.ndarray] = []
+        self._due = 1
+        self.names = start_names(self._task, self._twin)
+
+    def see(self, reasons: Sequence[str]) -> None:
+        """Draw starts when there are twice as many, and episodes once there are enough.
+
+        Args:
+            reasons: Why attempts failed, from the first one on; empty for a success.
+        """
+        if len(reasons) >= self._due:
+            self._due = 2 * len(reasons)
+            self.draw_starts(reasons)
+        good = [i for i, reason in enumerate(reasons) if not reason]
+        if len(good) < N_SHOWN or (self._out / PREVIEW).exists():
+            return
+        shards = list_shards(self._out)  # none where a finished dataset is taken up again
+        shown = [_of_row(unflatten(read_parquet(shards[i]))) for i in _few(good) if i in shards]
+        if shown and draw_episodes(self._out / PREVIEW, self._material, shown):
+            console.say(f"look      {self._out / PREVIEW}, {STARTS}")
+
+    def starts(self, n: int) -> Float[np.ndarray, "N F"]:
+        """Where things stood in the first `n` attempts, as `names` says."""
+        for i in range(len(self._starts), n):
+            scene = open_scene(self._scenes[i % len(self._scenes)], self._twin)
+            self._starts.append(start_of(self._task, scene))
+        return np.stack(self._starts[:n])
+
+    def draw_starts(self, reasons: Sequence[str]) -> None:
+        """Write where attempts started, and which of them failed."""
+        columns = dict(zip(self.names, self.starts(len(reasons)).T.tolist(), strict=True))
+        outcomes = [FAILED if reason else SUCCEEDED for reason in reasons]
+        svg = scatter(start_panels(columns), outcomes, alone=True)
+        if svg:
+            write_bytes_atomic(self._out / STARTS, svg.encode())
+
+
+def draw_dataset(out: Path, material: Material) -> None:
+    """Write a sheet and a film of three episodes of a finished dataset."""
+    part = open_part(out)
+    rows = [part.sim_row(episode) for episode in _few(range(part.info.n_episodes))]
+    shown = [_of_row(unflatten(row)) for row in rows]
+    if draw_episodes(out / PREVIEW, material, shown):
+        _write_film(out / FILM, material, shown, part.info.fps / FILM_STRIDE)
+
+
+def draw_episodes(path: Path, material: Material, shown: Sequence[Shown]) -> bool:
+    """Write a sheet of episodes, their cameras side by side.
+
+    Returns:
+        Whether there is an OpenGL to do so; without one a line says that there is no picture.
+    """
+    try:
+        renderer = Renderer(PX, PX)
+    except RoboloopError as error:
+        console.warn(f"no pictures of episodes: {error.problem}")
+        return False
+    rows = []
+    cells = load_cells([material.scene / s.scene for s in shown], read_task(material.task))
+    with renderer:
+        for cell, each in zip(cells, shown, strict=True):
+            cameras = episode_cameras(cell.model)
+            images = renderer.frames(cell.model, each.states[columns(len(each.states))], cameras)
+            rows.append((each.text, [*np.concatenate([*images.values()], 2)]))
+    write_bytes_atomic(path, draw_sheet(rows))
+    return True
+
+
+def of_failure(episode: Episode, cause: str) -> Shown:
+    """Take an attempt that failed, and say why."""
+    return Shown(
+        f"attempt {episode.seed}   {episode.scene}   {cause}", episode.scene, episode.sim_states
+    )
+
+
+def _of_row(row: dict[str, Any]) -> Shown:
+    """Take an episode from a row of a shard or of the side-car."""
+    words = [f"attempt {row['seed']}", row["scene"], f"{row['length'] / row['fps']:.1f} s"]
+    words += [" ".join(f"{s['name']} {s['start']}" for s in row["subtasks"])]
+    return Shown("   ".join(words), row["scene"], row["sim_states"])
+
+
+def _few(items: Sequence[int]) -> list[int]:
+    """The first, the last and one between."""
+    picked = np.linspace(0, len(items) - 1, min(N_SHOWN, len(items))).round().astype(int)
+    return [items[i] for i in picked]
+
+
+def _write_film(path: Path, material: Material, shown: Sequence[Shown], hz: float) -> None:
+    """Film episodes side by side, as the front camera sees them; the shorter ones stop."""
+    cells = load_cells([material.scene / s.scene for s in shown], read_task(material.task))
+    n_frames = max(len(s.states) for s in shown) // FILM_STRIDE + 1
+    films = []
+    with Renderer(PX, PX) as renderer:
+        for cell, each in zip(cells, shown, strict=True):
+            camera = episode_cameras(cell.model)[0]
+            steps = np.minimum(np.arange(n_frames) * FILM_STRIDE, len(each.states) - 1)
+            films.append(renderer.frames(cell.model, each.states[steps], [camera])[camera])
+    write_bytes_atomic(path, video.encode(np.concatenate(films, 2), round(hz)))
