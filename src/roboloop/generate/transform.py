@@ -10,6 +10,7 @@ from jaxtyping import Float
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.goals import Unreachable
+from roboloop.demo.hand import can_close
 from roboloop.demo.joints import joint_goal
 from roboloop.demo.ways.arm import CARRY_LIFT, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
@@ -36,6 +37,8 @@ STRAY_TRIES = 3
 IN_PLACE = 0.05
 """What is carried to a skill that begins this near (m) is not lifted before."""
 NOWHERE = range(0)
+BACK = (0.0, 0.002, 0.004, 0.006)
+"""How much less deep (m) than the source's hand another one may take something."""
 LIFT_STEPS = ceil(CARRY_LIFT / (LINEAR_SPEED * CONTROL_DT))
 """Steps by which a carried object is lifted, before any straying."""
 NEARER = 0.001
@@ -126,6 +129,8 @@ class Transformer:
     ) -> Motion:
         """Plan a stage after a segment; with a grasp, so many steps on."""
         arm, robot, stage = self.arm, self.cell.robot, self.cell.task.stages[index]
+        if stage.grasp and not self.cell.is_soft(stage.grasp):
+            segment = self._fitted(stage, stage.grasp, segment, T_world_ref, qpos)
         path, Ts_skill, astray = self._path(index, segment, T_world_ref, qpos)
         opening = aligned(arm.eefs(path), Ts_skill, segment.opening)
         Ts_after = T_world_ref @ self._resized(segment, stage, segment.after[:n_after])
@@ -179,6 +184,30 @@ class Transformer:
         q = qpos[cell.arm_qpos]
         way = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
         return arm.follow(way, q), way, NOWHERE
+
+    def _fitted(
+        self,
+        stage: Stage,
+        what: str,
+        segment: Segment,
+        T_world_ref: np.ndarray,
+        qpos: np.ndarray,
+    ) -> Segment:
+        """A grasp's segment, further back by what this hand needs: its fingers may be longer.
+
+        Raises:
+            Unreachable: It does not fit around what the source's hand took.
+        """
+        arm, taken = self.arm, self.cell.frame_body(what)
+        touched = None if self.cell.is_free(what) else taken
+        for back in BACK:
+            T = pose.from_parts(np.array([0.0, 0.0, -back]), np.eye(3))
+            moved = replace(segment, Ts_ref_eef=segment.Ts_ref_eef @ T, after=segment.after @ T)
+            end = T_world_ref @ self._resized(moved, stage, moved.Ts_ref_eef[-1:])
+            q = arm.reach(end, qpos[self.cell.arm_qpos])[0].q
+            if all(arm.clear(qpos, q, touched)) and all(can_close(arm, qpos, q, taken)):
+                return moved
+        raise Unreachable("this hand does not fit around it")
 
     def _pushing(
         self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
