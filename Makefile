@@ -23,7 +23,7 @@ install: .venv/robots .venv/compiled  ## a virtual environment with everything, 
 	@touch $@
 
 .venv/robots: .venv/packages src/roboloop/assets.py src/roboloop/lod.py
-	@$(BIN)/roboloop assets get panda so101 ur5e vx300s
+	@$(BIN)/roboloop assets get panda so101 ur5e iiwa vx300s
 	@touch $@
 
 # the benchmark runs all compiled code once; whether it meets its goals is not the question here

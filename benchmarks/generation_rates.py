@@ -43,10 +43,10 @@ PLANNED, GENERATED = 0, 1
 """Groups of resets."""
 
 
-def cells_of(preset: str, group: int, indices: range) -> list[Cell]:
-    """Cells of drawn scenes of a preset."""
+def cells_of(preset: str, group: int, indices: range, robot: str = "panda") -> list[Cell]:
+    """Cells of drawn scenes of a preset: the same for every robot."""
     twin = settle(preset_scene(preset))
-    task = make_task(twin, BENCHMARK[preset].sentence, STATIONS["panda"])
+    task = make_task(twin, BENCHMARK[preset].sentence, STATIONS[robot])
     seeds = (np.random.SeedSequence([0, group, i]) for i in indices)
     return [build_cell(draw_reset(twin, seed), task) for seed in seeds]
 
@@ -65,13 +65,15 @@ def demonstrations(preset: str, n: int) -> tuple[list[Source], list[str]]:
     return sources[:n], reasons
 
 
-def generated(preset: str, sources: list[Source], n: int, noise: float) -> list[str]:
-    """How `n` generated attempts ended."""
-    order = rank(cells_of(preset, GENERATED, range(n, n + 6)), sources)
+def generated(
+    preset: str, sources: list[Source], n: int, noise: float, robot: str = "panda"
+) -> list[str]:
+    """How `n` attempts that a robot generated from sources of any robot's ended."""
+    order = rank(cells_of(preset, GENERATED, range(n, n + 6), robot), sources)
     reasons = list[str]()
     for start in range(0, n, CHUNK):
         indices = range(start, min(n, start + CHUNK))
-        cells, rngs = cells_of(preset, GENERATED, indices), rngs_for(0, 3, indices)
+        cells, rngs = cells_of(preset, GENERATED, indices, robot), rngs_for(0, 3, indices)
         experts = [
             Transformer(cell, [sources[i] for i in order], rng, Carrying(stray=0.5))
             for cell, rng in zip(cells, rngs, strict=True)

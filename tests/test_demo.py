@@ -15,16 +15,16 @@ from roboloop.demo.planner import SUBGOAL, Planner
 from roboloop.demo.solver.reach import reach_of
 from roboloop.demo.solver.solve import Solver
 from roboloop.demo.ways.arm import Arm
-from roboloop.demo.ways.motion import MAX_JOINT_STEP, slowed, smooth
+from roboloop.demo.ways.motion import slowed, smooth
 from roboloop.generate.carrier import aligned
 from roboloop.generate.segments import Segment, cut_stages, recorded
 from roboloop.generate.select import Selection, ordered
 from roboloop.generate.transform import Carrying, Transformer, rank
-from roboloop.robot import ROBOTS
+from roboloop.robot import ROBOTS, Robot
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES, complete
 from roboloop.scene.presets.base import Preset, Thing, build
-from roboloop.sim import Simulation, qpos_of
+from roboloop.sim import CONTROL_DT, Simulation, qpos_of
 from roboloop.station import STATIONS
 from roboloop.task.constraints import parse
 from roboloop.task.expression import Values
@@ -103,13 +103,14 @@ def test_goals_that_cannot_be_met_name_the_constraint(planned):
         solve_joint((parse("joint(target.door) > 3"),), joint, "target.door", (0, 2))
 
 
-def test_paths_are_smooth_and_within_the_joints_speed():
+@pytest.mark.parametrize("robot", ROBOTS.values(), ids=list(ROBOTS))
+def test_paths_are_smooth_and_within_the_joints_speed(robot: Robot):
     corner = np.concatenate([np.linspace(0, 1, 20), np.linspace(1, 0, 20)])[:, None] * [1.0, 3.0]
-    path = slowed(smooth(corner))
-    assert np.abs(np.diff(path, axis=0)).max() <= MAX_JOINT_STEP * 1.05
+    path = slowed(robot, smooth(corner))
+    assert np.abs(np.diff(path, axis=0)).max() <= robot.joint_speed * CONTROL_DT * 1.05
     assert np.array_equal(path[[0, -1]], corner[[0, -1]])
     still = np.zeros((12, 2))
-    assert np.array_equal(slowed(still), still)
+    assert np.array_equal(slowed(robot, still), still)
 
 
 def test_the_planner_puts_the_bowl_on_the_plate(planned):

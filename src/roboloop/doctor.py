@@ -189,6 +189,6 @@ CHECKS = (
     Check("video", check_video, "pip install --force-reinstall av"),
     Check("parquet", check_parquet, "pip install --force-reinstall pyarrow"),
     Check("training", check_training, "pip install 'torch==2.13.*'"),
-    Check("robots", check_robots, "roboloop assets get panda so101 ur5e vx300s"),
+    Check("robots", check_robots, "roboloop assets get panda so101 ur5e iiwa vx300s"),
     Check("disk", check_disk, f"free {_FREE_GIB} GiB, or work in another folder"),
 )

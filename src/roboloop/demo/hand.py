@@ -5,7 +5,7 @@ what they are on.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from roboloop import pose
 from roboloop.cell import Cell
@@ -18,6 +18,8 @@ PINCH_OPENING, RELEASE_OPENING = 0.5, 0.2
 PINCH_STEPS, PINCH_DWELL_STEPS, PINCH_RISE = 12, 4, 0.006
 """Time in which a hand pinches a cloth, and stays closed after that, control steps; how far it
 goes up meanwhile, so that the tips do not jam on the table, m."""
+CLOSING = (0.5, 0.0)
+"""How far the hand is open where it is looked at while it closes, share of its widest."""
 HANDLE_OPENING = 0.5
 """Of the hand around a handle, before and after, share of its widest."""
 SOFT_RELEASE_STEPS, SOFT_DWELL_STEPS = 24, 4
@@ -48,6 +50,24 @@ def taking(arm: Arm, what: str, path: Float[np.ndarray, "T n"]) -> Float[np.ndar
     closing = with_gripper(rise, closed)
     closing[:, -1] = opening + shares * (closed - opening)
     return np.concatenate([with_gripper(path, opening), closing, with_gripper(still, closed)])
+
+
+def can_close(
+    arm: Arm,
+    qpos: Float[np.ndarray, "nq"],
+    q: Float[np.ndarray, "B n"],
+    taken: int,
+) -> Bool[np.ndarray, "B"]:
+    """Whether the hand, in each position of the arm, can close on a body without hitting others.
+
+    Fingers that swing get longer meanwhile, a Robotiq's by 1.4 cm: on what lies on a table their
+    tips would jam on it before they hold anything.
+    """
+    free = np.ones(len(q), bool)
+    for share in CLOSING:
+        swung = arm.cell.with_hand(qpos, _target(arm.cell, share))
+        free[free] = list(arm.clear(swung, q[free], taken))
+    return free
 
 
 def letting_go(cell: Cell, held: str) -> Float[np.ndarray, "T"]:

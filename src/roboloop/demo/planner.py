@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from roboloop import pose
 from roboloop.cell import Cell, set_free
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.hand import left_at, letting_go, opened_for, taking
+from roboloop.demo.hand import can_close, left_at, letting_go, opened_for, taking
 from roboloop.demo.joints import joint_values
 from roboloop.demo.push import pushed
 from roboloop.demo.rank import ranked_grasps, varied
@@ -136,6 +136,8 @@ class Planner:
         # the open hand has to fit around what it takes; the tips may touch what a handle is on
         touched = None if self.cell.is_free(what) else body
         good[good] = list(self.arm.clear(qpos, q_at[good], touched))
+        if not self.cell.is_soft(what):  # what is pressed on to the table
+            good[good] = can_close(self.arm, qpos, q_at[good], body)
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
         problem = ""

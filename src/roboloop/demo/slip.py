@@ -17,8 +17,8 @@ def carrying_steps(cell: Cell) -> list[int]:
     task, found = cell.task, []
     for step, (first, *others) in enumerate(task.steps()):
         held = task.held(first)
-        alone = len(cell.arms) == 1 and not others and held is not None
-        if alone and cell.is_free(held) and task.stages[first].subgoal:
+        alone = len(cell.arms) == 1 and not others
+        if alone and held and cell.is_free(held) and task.stages[first].subgoal:
             found.append(step)
     return found
 

@@ -112,7 +112,7 @@ def _followed(
         arm.solved(Ts_world_body @ T_body_eef, q)
         for arm, T_body_eef, q in zip(arms, Ts_body_eef, starts, strict=True)
     ]
-    together = slowed(smooth(np.concatenate(paths, 1)))[1:]
+    together = slowed(arms[0].cell.robot, smooth(np.concatenate(paths, 1)))[1:]
     qs = np.split(together, np.cumsum([len(q) for q in starts])[:-1], axis=1)
     states = np.tile(qpos, (len(together), 1))
     ctrl = np.full((len(together), arms[0].cell.model.nu), np.nan)

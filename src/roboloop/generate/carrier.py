@@ -1,6 +1,6 @@
 """One arm carries a source segment to the scene at hand, and plans the way to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.goals import Unreachable
+from roboloop.demo.hand import can_close
 from roboloop.demo.joints import joint_goal
 from roboloop.demo.ways.arm import CARRY_LIFT, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
@@ -28,6 +29,8 @@ STRAY_TRIES = 3
 IN_PLACE = 0.05
 """What is carried to a skill that begins this near (m) is not lifted before."""
 NOWHERE = range(0)
+BACK = (0.0, 0.002, 0.004, 0.006)
+"""How much less deep (m) than the source's hand another one may take something."""
 LIFT_STEPS = ceil(CARRY_LIFT / (LINEAR_SPEED * CONTROL_DT))
 """Steps by which a carried object is lifted, before any straying."""
 N_WAYS = 4
@@ -139,6 +142,8 @@ class Carrier:
     def _motion(self, index: int, way: "_Way", qpos: np.ndarray, n_after: int) -> Motion:
         """Plan a stage after a segment; with a grasp, so many steps on."""
         arm, robot, stage = self.arm, self.cell.robot, self.cell.task.stages[index]
+        if stage.grasp and not self.cell.is_soft(stage.grasp):
+            way = self._fitted(stage.grasp, way, qpos)
         path, Ts_skill, astray = self._path(index, way, qpos)
         opening = way.segment.opening[aligned(arm.eefs(path), Ts_skill)]
         after = self._resized(way.segment, stage, way.segment.after[:n_after])
@@ -150,6 +155,23 @@ class Carrier:
             path = np.concatenate([path, on])
             opening = np.concatenate([opening, np.repeat(opening[-1:], len(on))])
         return Motion(np.column_stack([path, robot.gripper_at(opening)]), astray)
+
+    def _fitted(self, what: str, way: "_Way", qpos: np.ndarray) -> "_Way":
+        """A grasp, further back by what this hand needs: its fingers may be longer.
+
+        Raises:
+            Unreachable: It does not fit around what the source's hand took.
+        """
+        arm, taken = self.arm, self.cell.frame_body(what)
+        touched = None if self.cell.is_free(what) else taken
+        for back in BACK:
+            T = pose.from_parts(np.array([0.0, 0.0, -back]), np.eye(3))
+            segment = replace(way.segment, after=way.segment.after @ T)
+            moved = replace(way, segment=segment, Ts_world_eef=way.Ts_world_eef @ T)
+            q = arm.reach(moved.Ts_world_eef[-1:], qpos[self.cell.arm_qpos])[0].q
+            if all(arm.clear(qpos, q, touched)) and all(can_close(arm, qpos, q, taken)):
+                return moved
+        raise Unreachable("this hand does not fit around it")
 
     def _path(
         self, index: int, way: "_Way", qpos: np.ndarray

@@ -94,12 +94,14 @@ class CameraEncoder(nn.Module):
 class ObjectEncoder(nn.Module):
     """Stands in for the cameras where it is known how the objects lie."""
 
-    def __init__(self, config: ActConfig, n_objects: int) -> None:
+    def __init__(self, config: ActConfig, n_objects: int, n_waypoints: int) -> None:
         super().__init__()
         d, n_values = config.d_model, 2 * config.n_keypoints
+        self.n_waypoints = n_waypoints
         self.token = nn.Linear(OBJECT_NUMBERS, d)
         self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
         self.values = perceptron(OBJECT_NUMBERS * n_objects + d, 4 * d, n_values)
+        self.pointer = perceptron(d, d, n_objects * n_waypoints)
 
     def forward(
         self, objects: Float[Tensor, "B n_obj 15"], task: Float[Tensor, "B d"]
@@ -107,6 +109,13 @@ class ObjectEncoder(nn.Module):
         """Return a token for each object, and as many values as a camera's keypoints have."""
         values = self.values(torch.cat([objects.flatten(1), task], 1))
         return self.token(objects) + self.identity, values
+
+    def point(
+        self, context: Float[Tensor, "B d"], p_objects: Float[Tensor, "B n_obj 3"]
+    ) -> Float[Tensor, "B P 3"]:
+        """Return for each waypoint where the object is that it is at."""
+        weights = self.pointer(context).unflatten(1, (self.n_waypoints, -1)).softmax(-1)
+        return weights @ p_objects
 
 
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -185,7 +194,7 @@ class ActModel(nn.Module):
         self.latent, self.n_waypoints, self.hand_cameras = config.latent, n_waypoints, hand_cameras
         self.chunk = config.chunk_steps, n_arm + 1
         self.cameras = nn.ModuleDict({name: CameraEncoder(config) for name in cameras})
-        self.objects = ObjectEncoder(config, n_objects) if n_objects else None
+        self.objects = ObjectEncoder(config, n_objects, n_waypoints) if n_objects else None
         experts = (*cameras, *([OBJECTS] if n_objects else []))
         self.task = nn.Linear(TEXT_DIM, d)
         self.opening = nn.Linear(1, d)
@@ -196,7 +205,6 @@ class ActModel(nn.Module):
         self.places = nn.ModuleDict(
             {name: perceptron(d + n_points, 2 * d, 4 * n_waypoints) for name in experts}
         )
-        self.pointer = perceptron(d, d, n_objects * n_waypoints) if n_objects else None
         self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_arm * n_waypoints)
         n_actions, n_goal = math.prod(self.chunk), (n_arm + 9) * n_waypoints
         self.actions = perceptron(d + n_state + n_goal + config.latent, 3 * d, n_actions)
@@ -243,9 +251,8 @@ class ActModel(nn.Module):
         for name, expert in self.places.items():
             answer = expert(torch.cat([context, points[name]], 1)).unflatten(-1, (-1, 4))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
-            if self.pointer is not None and p_objects is not None:
-                at = self.pointer(context).unflatten(1, (self.n_waypoints, -1)).softmax(-1)
-                way = at @ p_objects + way
+            if name == OBJECTS and self.objects is not None:
+                way = self.objects.point(context, p_objects) + way
             elif name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
             else:

@@ -236,7 +236,7 @@ def hand_in_world(samples: Samples) -> Float64[Array, "4 4"]:
         for p_world in samples.cache.objects[frames, :, :3].astype(float).transpose(1, 0, 2):
             middle_base, middle_world = p_base.mean(0), p_world.mean(0)
             with warnings.catch_warnings(action="ignore"):  # few points leave the turn open
-                R, miss = Rotation.align_vectors(p_base - middle_base, p_world - middle_world)
+                R, miss, *_ = Rotation.align_vectors(p_base - middle_base, p_world - middle_world)
             if miss < best:
                 turn = R.as_matrix()
                 best, T_best = miss, pose.from_parts(middle_base - turn @ middle_world, turn)

@@ -19,10 +19,6 @@ POSITION_TOLERANCE, ROTATION_TOLERANCE = 0.004, 0.05
 """How far inverse kinematics may miss a waypoint, m and rad."""
 LOOSE_ROTATION_TOLERANCE = 1.0
 """The same for the hand of an arm that cannot turn it freely: it turns as far as it can, rad."""
-MAX_JOINT_STEP = 0.11
-"""Largest change of a joint in one control step, rad; faster paths are slowed down there.
-Source: Franka Emika, "Robot and interface specifications": 2.175 rad/s for the slower joints, the
-slowest of all robots here (Universal Robots, "UR5e technical details": 3.14 rad/s)."""
 JUMP = 0.6
 """A change between neighbouring poses that means another branch of inverse kinematics, rad."""
 GRIP_STEPS = 8
@@ -73,7 +69,7 @@ def follow(
 
     One a control step, and more where a joint would be too fast; see `solved`.
     """
-    return slowed(smooth(solved(robot, Ts_base_eef, q_start, q_end)))[1:]
+    return slowed(robot, smooth(solved(robot, Ts_base_eef, q_start, q_end)))[1:]
 
 
 def solved(
@@ -148,9 +144,14 @@ def smooth(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
     return out
 
 
-def slowed(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S n"]:
-    """Stretch a path in time where a joint would be too fast."""
-    return _resampled(q, np.maximum(1.0, np.abs(np.diff(q, axis=0)).max(1) / MAX_JOINT_STEP))
+def slowed(robot: Robot, q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S n"]:
+    """Stretch a path in time where a joint would be too fast; of one arm, or of two together."""
+    return _resampled(q, np.maximum(1.0, _joint_steps(robot, q)))
+
+
+def _joint_steps(robot: Robot, q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T-1"]:
+    """How many control steps the joints need at least for each piece of a path."""
+    return np.abs(np.diff(q, axis=0)).max(1) / (robot.joint_speed * CONTROL_DT)
 
 
 def paced(
@@ -164,9 +165,9 @@ def paced(
     length = np.linalg.norm(np.diff(Ts[:, :3, 3], axis=0), axis=1) / (LINEAR_SPEED * CONTROL_DT)
     R = np.swapaxes(Ts[:-1, :3, :3], 1, 2) @ Ts[1:, :3, :3]
     angle = np.linalg.norm(pose.matrix_to_rotvec(R), axis=1) / (ANGULAR_SPEED * CONTROL_DT)
-    joint = np.abs(np.diff(q, axis=0)).max(1) / MAX_JOINT_STEP
+    joint = _joint_steps(robot, q)
     timed_q = _resampled(q, np.maximum(joint, np.maximum(length, angle)))
-    return slowed(smooth(timed_q) if rounded else timed_q)[1:]
+    return slowed(robot, smooth(timed_q) if rounded else timed_q)[1:]
 
 
 def _resampled(
