@@ -9,8 +9,9 @@ from roboloop.demo.goals import Unreachable
 from roboloop.demo.hand import can_close
 from roboloop.demo.planner import Planner
 from roboloop.demo.ways.arm import Arm
+from roboloop.generate.carrier import BACK
 from roboloop.generate.segments import Segment
-from roboloop.generate.transform import BACK, Transformer
+from roboloop.generate.transform import Transformer
 from roboloop.robot import ROBOTS
 from roboloop.scene.presets import PRESETS, preset_scene
 from roboloop.station import STATIONS

@@ -251,7 +251,7 @@ class ActModel(nn.Module):
         for name, expert in self.places.items():
             answer = expert(torch.cat([context, points[name]], 1)).unflatten(-1, (-1, 4))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
-            if name == OBJECTS and self.objects is not None:
+            if self.objects is not None and p_objects is not None:
                 way = self.objects.point(context, p_objects) + way
             elif name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
