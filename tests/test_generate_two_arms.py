@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from roboloop import pose
 from roboloop.cell import Cell, build_cell, set_free
@@ -19,6 +20,7 @@ from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert
 from roboloop.demo.together import on_body
 from roboloop.errors import RoboloopError
+from roboloop.generate.carrier import starting_at
 from roboloop.generate.segments import Recording, cut_stages, recorded
 from roboloop.generate.sources import read_recordings
 from roboloop.generate.transform import Carrying, Transformer
@@ -133,7 +135,28 @@ def test_what_both_hold_goes_as_it_went(tray):
     assert segment.opening.shape == (len(segment.Ts_ref_eef), 2)
 
 
+def test_the_mean_of_poses_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    turns = Rotation.from_rotvec(rng.normal(0, 0.4, (3, 5, 3)).reshape(-1, 3))
+    Ts = pose.from_parts(rng.normal(size=(3, 5, 3)), turns.as_matrix().reshape(3, 5, 3, 3))
+    mean = pose.mean(Ts)
+    for k in range(5):
+        wanted = Rotation.from_matrix(Ts[:, k, :3, :3]).mean().as_matrix()
+        np.testing.assert_allclose(mean[k, :3, :3], wanted, atol=1e-9)
+        np.testing.assert_allclose(mean[k, :3, 3], Ts[:, k, :3, 3].mean(0))
+
+
 # --- carried
+
+
+def test_a_way_begins_where_the_hand_is_and_ends_where_it_ended():
+    Ts = pose.interpolate(np.eye(4), pose.moved_by(np.eye(4), np.array([0.3, 0, 0])), np.r_[0:1:9j])
+    p = np.array([0.01, -0.02, 0.03])
+    moved = starting_at(Ts, p)
+    np.testing.assert_allclose(moved[0, :3, 3], p)
+    np.testing.assert_allclose(moved[-1], Ts[-1])
+    np.testing.assert_allclose(moved[4, :3, 3], Ts[4, :3, 3] + p / 2)
+    np.testing.assert_array_equal(starting_at(Ts, Ts[0, :3, 3]), Ts)
 
 
 def test_hands_keep_their_places_on_what_they_carry_elsewhere(tray):
@@ -271,10 +294,9 @@ def unmarked(whole: Path, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["poses", "unmarked"])
-def test_stages_of_two_arms_are_found(kind, whole, tmp_path):
+@pytest.mark.parametrize("write", [write_poses, unmarked])
+def test_stages_of_two_arms_are_found(write, whole, tmp_path):
     """A release and a grasp end where they were said to; the rest where its sub-goal holds."""
-    write = {"poses": write_poses, "unmarked": unmarked}[kind]
     demo = write(whole, tmp_path / "theirs.hdf5")
     (ours,), (theirs,) = (
         read_recordings(*(Path(word) for word in words(whole, each)))
@@ -284,6 +306,8 @@ def test_stages_of_two_arms_are_found(kind, whole, tmp_path):
         assert found == name
         if name in ("grasp", "take", "let_go", "place"):
             assert abs(end - stop) <= 1
+    for mine, other in zip(ours.tracks, theirs.tracks, strict=True):
+        np.testing.assert_allclose(other.Ts_world_target, mine.Ts_world_target, atol=1e-5)
 
 
 def test_generation_of_two_arms_replays_and_names_both(whole, tmp_path, capsys):

@@ -9,7 +9,7 @@ data/demo_0/datagen_info/object_poses/NAME           (T, 4, 4)
 data/demo_0/datagen_info/subtask_term_signals/NAME   (T,), 0 or 1, may be missing
 ```
 
-Of several arms the first four are groups, with such an array an arm: `eef_pose/left`.
+Of several arms the first four are groups with such an array an arm: `eef_pose/left`.
 
 Source: Mandlekar et al. 2023, "MimicGen", which multiplies demonstrations by these.
 """

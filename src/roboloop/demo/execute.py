@@ -156,17 +156,15 @@ class _Record:
         The result is rounded to float32, which is what datasets keep: replay is bit-exact.
         """
         fresh = np.sqrt(1 - NOISE_MEMORY**2)
-        grippers = [arm.ctrl.stop - 1 for arm in self.cell.arms]
-        error = np.zeros((len(ctrl), ctrl.shape[1] - len(grippers)))
+        error = np.zeros((len(ctrl), ctrl.shape[1] - len(self.cell.arms)))
         for t in range(len(ctrl)):
             error[t] = NOISE_MEMORY * error[t - 1] + fresh * self._rng.normal(size=error.shape[1])
-        noise = self._noise * _noise_share(self.cell, self.step, ctrl[:, grippers])[:, None] * error
-        result = ctrl.copy()
-        result[:, np.setdiff1d(np.arange(ctrl.shape[1]), grippers)] += noise
-        stages = [self.cell.task.stages[i] for i in self.cell.task.steps()[self.step]]
+        result, first = ctrl.copy(), 0
         for arm in self.cell.arms:
-            if not {stage.arm for stage in stages} & {arm.mount.name, BOTH}:
-                result[:, arm.ctrl] = ctrl[:, arm.ctrl]  # it stays, and holds still what it holds
+            share, n = _noise_share(arm, self.step, ctrl[:, arm.ctrl]), len(arm.arm_qpos)
+            joints = slice(arm.ctrl.start, arm.ctrl.stop - 1)
+            result[:, joints] += self._noise * share[:, None] * error[:, first : first + n]
+            first += n
         return result.astype(np.float32).astype(float)
 
     def hold(self, ctrl: np.ndarray | None, n_steps: int) -> Float[np.ndarray, "T nu"]:
@@ -257,18 +255,24 @@ def proprioception(cell: Cell, qpos: Float[np.ndarray, "*B nq"]) -> np.ndarray:
     return np.concatenate(parts, -1).astype(np.float32)
 
 
-def _noise_share(
-    cell: Cell, index: int, grippers: Float[np.ndarray, "T arms"]
-) -> Float[np.ndarray, "T"]:
-    """Share of the action noise along a step: little where a hand touches things."""
-    stages = [cell.task.stages[i] for i in cell.task.steps()[index]]
-    handle = any(stage.release and not cell.is_free(stage.release) for stage in stages)
-    if handle or stages[0].arm == BOTH:  # they hold on to each other, or to a handle, all the time
-        return np.full(len(grippers), NOISE_IN_CONTACT)
-    t = np.arange(len(grippers))
-    changes = (grippers != grippers[0]).any(1)
-    acts = int(np.argmax(changes)) if changes.any() else len(grippers)
-    acts -= max(round(stage.dwell / CONTROL_DT) for stage in stages)  # it waits where it is calm
+def _noise_share(arm: Cell, index: int, ctrl: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T"]:
+    """Share of the action noise along a step: little where an arm's hand touches things.
+
+    None for an arm that stays: it may hold what another one takes.
+    """
+    step = (arm.task.stages[i] for i in arm.task.steps()[index])
+    stage = next((stage for stage in step if stage.arm in (arm.mount.name, BOTH)), None)
+    if stage is None:
+        return np.zeros(len(ctrl))
+    handle = stage.release and not arm.is_free(stage.release)
+    if handle or stage.arm == BOTH:  # it holds on to a handle, or to the other, all the time
+        return np.full(len(ctrl), NOISE_IN_CONTACT)
+    t = np.arange(len(ctrl))
+    changes = ctrl[:, -1] != ctrl[0, -1]
+    acts = int(np.argmax(changes)) if changes.any() else len(ctrl)
+    moves = np.flatnonzero(np.diff(ctrl[:acts, :-1], axis=0).any(1))
+    there = int(moves[-1]) + 2 if len(moves) else acts  # from there on it waits for the other arm
+    acts = min(acts - round(stage.dwell / CONTROL_DT), there)  # it waits where it is calm
     return np.clip(
         np.minimum(t / NOISE_RISE_STEPS, (acts - t) / NOISE_FALL_STEPS), NOISE_IN_CONTACT, 1.0
     )

@@ -35,7 +35,8 @@ def at_once(
     Raises:
         Unreachable: A stage cannot be done.
     """
-    movers = [arms[_task(arms).stages[i].arm] for i in stages]
+    task = next(iter(arms.values())).cell.task
+    movers = [arms[task.stages[i].arm] for i in stages]
     motions = [_among(arm, alone(i, qpos)) for arm, i in zip(movers, stages, strict=True)]
     if len(stages) == 1:
         return motions[0]
@@ -124,10 +125,6 @@ def _followed(
     if not all(arms[0].clear_states(states, held=body)):
         raise Unreachable(IN_THE_WAY)
     return ctrl
-
-
-def _task(arms: Mapping[str, Arm]):
-    return next(iter(arms.values())).cell.task
 
 
 def _among(arm: Arm, motion: Motion) -> Motion:
