@@ -6,11 +6,11 @@ import pytest
 from roboloop.errors import RoboloopError
 from roboloop.robot import ROBOTS
 from roboloop.scene.cousins import sample_cousin
-from roboloop.scene.presets import PRESETS, preset_scene
+from roboloop.scene.presets import PRESETS, SMALL, preset_scene
 from roboloop.scene.settle import displacements, settle
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [*PRESETS, *SMALL])
 def test_settles_where_it_is(name: str) -> None:
     scene = preset_scene(name)
     moved = displacements(scene, settle(scene))
