@@ -3,14 +3,20 @@
 import numpy as np
 import pytest
 
+from roboloop.cell import build_cell
+from roboloop.demo.rank import ranked_grasps
+from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
 from roboloop.robot import ROBOTS
 from roboloop.scene.cousins import sample_cousin
-from roboloop.scene.presets import PRESETS, preset_scene
+from roboloop.scene.presets import PRESETS, SMALL, preset_scene
+from roboloop.scene.presets.small import SMALL_BENCHMARK
 from roboloop.scene.settle import displacements, settle
+from roboloop.station import STATIONS
+from roboloop.task.make import make_task
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [*PRESETS, *SMALL])
 def test_settles_where_it_is(name: str) -> None:
     scene = preset_scene(name)
     moved = displacements(scene, settle(scene))
@@ -34,6 +40,18 @@ def test_no_arm_at_one_side_reaches_what_is_handed_over_and_where_to(name: str, 
     low, high = ROBOTS[robot].reach
     at_bar = bar - [0.0, (low + high) / 2 if robot == "panda" else 0.469 - 0.18]
     assert low < np.linalg.norm(bar - at_bar) < high < np.linalg.norm(plate - at_bar) - 0.1
+
+
+@pytest.mark.parametrize("name", [*SMALL, *SMALL_BENCHMARK])
+def test_a_small_arm_reaches_small_presets_and_can_hold_what_they_are_about(name: str) -> None:
+    preset = {**SMALL, **SMALL_BENCHMARK}[name]
+    task = make_task(preset_scene(name), preset.sentence, STATIONS["so101"])
+    cell = build_cell(preset_scene(name), task)
+    arm, taken = Arm(cell), str(task.stages[0].grasp)
+    arm.update(cell.home_qpos)
+    Ts = ranked_grasps(arm, taken, np.random.default_rng(0))
+    T_world_body = arm.body_pose(cell.frame_body(taken))
+    assert arm.reach_grasps(T_world_body @ Ts, cell.mount.home)[2].any()
 
 
 def test_unknown_preset() -> None:

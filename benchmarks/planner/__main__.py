@@ -19,14 +19,14 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from closed_loop import CONDITIONS, MEASURED  # noqa: E402
+from closed_loop import ALL_PRESETS, CONDITIONS, MEASURED  # noqa: E402
 from closed_loop import measure as measure_loop  # noqa: E402
 from problems import Problem, load  # noqa: E402
 from score import Scorer  # noqa: E402
 
 from roboloop.demo.solver.reach import Weights  # noqa: E402
 from roboloop.demo.solver.solve import Solver  # noqa: E402
-from roboloop.scene.presets import PRESETS  # noqa: E402
+from roboloop.scene.presets import PRESETS, SMALL  # noqa: E402
 from roboloop.station import STATIONS  # noqa: E402
 
 PATH = Weights(collision=0.5, margin=0.20, position=4.0, rotation=4.0, waypoint=1.0, stepwise=True)
@@ -128,7 +128,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--starts", type=int, default=5, help="of each task in closed loop")
     parser.add_argument("--robot", nargs="+", choices=list(STATIONS), default=MEASURED)
-    parser.add_argument("--presets", nargs="+", choices=list(PRESETS), default=list(PRESETS))
+    parser.add_argument(
+        "--presets", nargs="+", choices=list(ALL_PRESETS),
+        help="all of a usual size by default, of the SO-101 all small ones",
+    )  # fmt: skip
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
@@ -140,8 +143,9 @@ def main() -> None:
     loop = {}
     if options.starts:
         for robot in options.robot:
+            presets = options.presets or list(SMALL if robot == "so101" else PRESETS)
             loop |= measure_loop(
-                options.starts, options.presets, robot, options.conditions, options.workers,
+                options.starts, presets, robot, options.conditions, options.workers,
                 options.failures,
             )  # fmt: skip
     missed = sum(len(row["missed"]) for row in rows.values())

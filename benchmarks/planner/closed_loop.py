@@ -6,6 +6,7 @@ With `wrong_axis` it plans with doors, drawers and knobs whose axes are not wher
 import re
 from collections import Counter
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +23,14 @@ from roboloop.evaluate.tracker import TrackerConfig
 from roboloop.interval import percent
 from roboloop.jobs import map_jobs
 from roboloop.render import Renderer
-from roboloop.scene.cousins import sample_cousin
-from roboloop.scene.presets import PRESETS, preset_scene
+from roboloop.robot import ROBOTS
+from roboloop.scene.cousins import Spread, sample_cousin
+from roboloop.scene.graph import SceneGraph
+from roboloop.scene.presets import PRESETS, SMALL, preset_scene
 from roboloop.scene.settle import settle
 from roboloop.station import STATIONS
 from roboloop.task.make import make_task
+from roboloop.task.spec import Task
 
 STAGE, CHUNK = 20, 10
 
@@ -54,6 +58,9 @@ TWO_ARMED = {"two_pandas": ("tray", "handover", "towel"), "aloha": ("tray", "han
 """Presets that a station can reach."""
 OTHER_ROBOTS_GOAL, TOWEL_GOAL = 0.80, 0.60
 SPREAD = 0.04
+ALL_PRESETS = {**PRESETS, **SMALL}
+NEAR = Spread(xy=0.04)
+"""Of the cousins of small presets, which also have to be within reach."""
 WIDTH, HEIGHT, QUALITY = 320, 240, 80
 """Of each of the two images in a failure's picture, px."""
 
@@ -63,9 +70,13 @@ def starts(
 ) -> list[dict]:
     """Do some starts of one task: a random cousin of the preset each."""
     twin = settle(preset_scene(preset))
-    task = make_task(twin, PRESETS[preset].sentence, STATIONS[robot])
-    seeds = [np.random.SeedSequence([0, STAGE, i]) for i in indices]
-    cells = [build_cell(sample_cousin(twin, seed), task) for seed in seeds]
+    task = make_task(twin, ALL_PRESETS[preset].sentence, STATIONS[robot])
+    if preset in SMALL:
+        cousins = [in_reach(twin, task, i) for i in indices]
+    else:
+        seeds = [np.random.SeedSequence([0, STAGE, i]) for i in indices]
+        cousins = [sample_cousin(twin, seed) for seed in seeds]
+    cells = [build_cell(cousin, task) for cousin in cousins]
     what = CONDITIONS[condition]
     believed = None
     if what.wrong_axis:
@@ -90,9 +101,21 @@ def starts(
     ]
 
 
+def in_reach(twin: SceneGraph, task: Task, index: int) -> SceneGraph:
+    """The first cousin whose things are all within the robot's reach."""
+    low, high = ROBOTS[task.robot].reach
+    for k in count():
+        cousin = sample_cousin(twin, np.random.SeedSequence([0, STAGE, index, k]), NEAR)
+        points = np.array([o.T_world_obj[:2, 3] for o in cousin.objects])
+        far = np.linalg.norm(points - task.arms[0].T_world_base[:2, 3], axis=1)
+        if low <= far.min() and far.max() <= high:
+            return cousin
+    raise AssertionError
+
+
 def _fits(preset: str, robot: str, condition: Condition) -> bool:
     """Whether a robot, or two, can be asked to do a task in a condition."""
-    if PRESETS[preset].n_arms > 1:
+    if ALL_PRESETS[preset].n_arms > 1:
         alone = condition.disturbed == "none" and not condition.wrong_axis
         return alone and preset in TWO_ARMED.get(robot, ())
     jointed = any(each.joints for each in preset_scene(preset).objects)
