@@ -135,7 +135,7 @@ class Cell:
     @cached_property
     def home_qpos(self) -> Float[np.ndarray, "nq"]:
         """The scene as it stands, the arms at home, the hands open."""
-        qpos = mujoco.MjData(self.model).qpos.copy()
+        qpos = self.model.qpos0.copy()
         for arm in self.arms:
             qpos[arm.arm_qpos] = arm.mount.home
         return qpos

@@ -110,33 +110,30 @@ class Carrier:
         if not (stage.grasp or stage.push):  # what is held, or was just let go of, stays in hand
             half = (self.turned,)
         T_world_ref, ways = self.reference(index, qpos), list[_Way]()
+        T_world_eef, R_home = self.arm.eefs(np.stack([qpos[cell.arm_qpos], cell.mount.home]))
+        now = held_in_hand(self.arm, cell.task.held(index), T_world_eef)
         for turned in half:
             as_held = half_turned(segment) if turned else segment
             for R in like_turns(cell, stage.reference):
                 T_ref = pose.from_parts(T_world_ref[:3, 3], T_world_ref[:3, :3] @ R)
-                ends = self._ends(index, as_held, T_ref, qpos)
+                ends = self._ends(index, as_held, T_ref, now)
                 ways += [_Way(as_held, T_ref, Ts, turned) for Ts in ends]
-        R_home = self.arm.eef(cell.home_qpos[cell.arm_qpos])[:3, :3]
-        unlike = [-np.sum(way.Ts_world_eef[-1, :3, :3] * R_home) for way in ways]
+        unlike = [-np.sum(way.Ts_world_eef[-1, :3, :3] * R_home[:3, :3]) for way in ways]
         return [ways[i] for i in np.argsort(np.round(unlike, 6), kind="stable")[:N_WAYS]]
 
     def _ends(
-        self, index: int, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray
+        self, index: int, segment: Segment, T_world_ref: np.ndarray, now: Held | None
     ) -> list[Float[np.ndarray, "S 4 4"]]:
         """Where the hand goes in a segment's skill, once for each like side of what it holds."""
-        arm, cell = self.arm, self.cell
-        stage, held = cell.task.stages[index], cell.task.held(index)
-        if segment.held is None or not stage.subgoal:
+        cell, stage = self.cell, self.cell.task.stages[index]
+        if segment.held is None or now is None or not stage.subgoal:
             return [T_world_ref @ self._resized(segment, stage, segment.Ts_ref_eef)]
-        arm.update(qpos)
-        now = held_in_hand(arm, held, arm.eef(qpos[cell.arm_qpos]))
-        assert now is not None
-        Ts = T_world_ref @ segment.Ts_ref_eef
-        if not cell.robot.turns_freely or is_round(cell, str(held)):
+        Ts, role = T_world_ref @ segment.Ts_ref_eef, str(cell.task.held(index))
+        if not cell.robot.turns_freely or is_round(cell, role):
             return [_placed(Ts, segment.held, now, Ts[:, :3, :3])]
         return [
             _placed(Ts, segment.held, now, Ts[:, :3, :3] @ segment.held.R_eef_body @ R)
-            for R in (now.R_eef_body @ like_turns(cell, str(held))).transpose(0, 2, 1)
+            for R in (now.R_eef_body @ like_turns(cell, role)).transpose(0, 2, 1)
         ]
 
     def _motion(self, index: int, way: "_Way", qpos: np.ndarray, n_after: int) -> Motion:
