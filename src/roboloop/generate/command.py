@@ -50,8 +50,8 @@ STAGE = 3
 CHUNK = 10
 """Cells that are stepped together."""
 N_EPISODES = {"tiny": 6, "small": 150, "full": 2000}
-N_TRIALS = 6
-"""Scenes in which the sources are compared."""
+N_TRIALS = 18
+"""Scenes in which the best sources are compared."""
 MIN_KEPT = 0.1
 """Below this share of successes the run stops: something is wrong."""
 SURPLUS = 1.5

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +17,9 @@ from roboloop.generate.carrier import Carrier, aligned
 from roboloop.generate.segments import Segment
 from roboloop.generate.select import Selection, Source, ordered
 from roboloop.task.spec import BOTH
+
+N_BEST = 3
+"""Sources that are tried in all of the cells that `rank` is given."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,17 @@ def rank(cells: Sequence[Cell], sources: Sequence[Source]) -> list[int]:
     """Order sources by in how many cells their first two stages can be planned, most first.
 
     When all demonstrations follow one source that fits everywhere, they look alike, and a policy
-    need not learn to choose.
+    need not learn to choose. All are tried in a third of the cells, the best few in the others.
     """
-    n_fits = [sum(_fits(cell, source) for cell in cells) for source in sources]
-    return sorted(range(len(sources)), key=lambda i: -n_fits[i])
+    n_first = ceil(len(cells) / 3)
+
+    def fits(i: int, some: Sequence[Cell]) -> int:
+        return sum(_fits(cell, sources[i]) for cell in some)
+
+    n_fits = [fits(i, cells[:n_first]) for i in range(len(sources))]
+    order = sorted(range(len(sources)), key=lambda i: -n_fits[i])
+    best, others = order[:N_BEST], order[N_BEST:]
+    return sorted(best, key=lambda i: -n_fits[i] - fits(i, cells[n_first:])) + others
 
 
 def _fits(cell: Cell, source: Source) -> bool:

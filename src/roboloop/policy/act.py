@@ -16,6 +16,8 @@ from roboloop.policy.samples import N_WAYPOINTS, Scaling
 STATISTICS = tuple(field.name for field in dataclasses.fields(Scaling))
 SPOT_CELLS = 0.7
 """Width of the spot that a heat map should show at a known point, cells."""
+OTHERS, CHOICE = 0.05, 0.1
+"""Weights, beside the nearest way to stand, of the other ways and of which one it is."""
 HUBER = 0.1
 """Error, in standard deviations, above which the arm's loss is linear."""
 
@@ -114,7 +116,7 @@ class Act(nn.Module):
         places, postures = batch["places"][:, 0], self._posture_scaled(batch["postures"][:, 0])
         place = [place_loss(sight.places[k] - places, sight.log_scale[k]) for k in sight.places]
         point = [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
-        posture = F.smooth_l1_loss(self._posture(sight, places), postures, beta=HUBER)
+        posture = posture_loss(*self._postures(sight, places), postures)
         losses = {"place_loss": torch.stack(place).mean(), "posture_loss": posture}
         return losses | ({"point_loss": torch.stack(point).mean()} if point else {})
 
@@ -154,16 +156,25 @@ class Act(nn.Module):
             p_objects = objects[..., :3] @ R.T + p
             objects = (objects - self.objects_mean) / self.objects_std
             if noise is not None:
-                objects = objects + self.config.object_noise * normal(objects, noise)
+                sizes = [self.config.object_shift] * 3 + [self.config.object_noise] * 12
+                objects = objects + torch.tensor(sizes) * normal(objects, noise)
         first, n = state[:, 0], self.n_arm
         p, x, y = first[:, n + 1 : n + 10].unflatten(-1, (3, 3)).unbind(1)
         hand = Hand(p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
         opening = self._scaled(first)[:, n : n + 1]
         return self.model.look(images, objects, p_objects, text, opening, hand)
 
-    def _posture(self, sight: Sight, places: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P n_arm"]:
-        """How the arm will stand at places, scaled."""
+    def _postures(
+        self, sight: Sight, places: Float[Tensor, "B P 3"]
+    ) -> tuple[Float[Tensor, "B P K n_arm"], Float[Tensor, "B P K"]]:
+        """How the arm may stand at places, scaled, and logits."""
         return self.model.posture(sight.context, (places - self.place_mean) / self.place_std)
+
+    def _posture(self, sight: Sight, places: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P n_arm"]:
+        """How the arm will most likely stand at places, scaled."""
+        ways, logits = self._postures(sight, places)
+        best = logits.argmax(-1)[..., None, None].expand(*logits.shape[:2], 1, ways.shape[-1])
+        return ways.gather(2, best)[:, :, 0]
 
     def _act(
         self,
@@ -203,6 +214,23 @@ def place_loss(error: Float[Tensor, "B P 3"], log_scale: Float[Tensor, "B P"]) -
         log_scale: Logarithm of b over `SPREAD`.
     """
     return (error.norm(dim=-1) / SPREAD * (-log_scale).exp() + 3 * log_scale).mean()
+
+
+def posture_loss(
+    ways: Float[Tensor, "B P K n_arm"],
+    logits: Float[Tensor, "B P K"],
+    posture: Float[Tensor, "B P n_arm"],
+) -> Float[Tensor, ""]:
+    """How far the nearest of several ways is from the posture, and how unlikely it was thought.
+
+    Source: Rupprecht et al. 2017, "Learning in an Uncertain World: Representing Ambiguity Through
+    Multiple Hypotheses", equation 8: the others learn a little too, lest they never do.
+    """
+    target = posture[:, :, None].expand_as(ways)
+    miss = F.smooth_l1_loss(ways, target, beta=HUBER, reduction="none").mean(-1)
+    nearest = miss.argmin(-1)
+    unlikely = F.cross_entropy(logits.flatten(0, 1), nearest.flatten())
+    return (1 - OTHERS) * miss.amin(-1).mean() + OTHERS * miss.mean() + CHOICE * unlikely
 
 
 def masked(loss: Float[Tensor, "*B"], weight: Float[Tensor, "*B"]) -> Float[Tensor, ""]:

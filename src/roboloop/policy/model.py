@@ -18,6 +18,9 @@ SPREAD = 0.05
 """How wrong a camera expects to be before it has learnt anything, m."""
 OBJECTS = "objects"
 """Among the cameras, who says where to act from where the objects are."""
+N_POSTURES = 4
+"""Ways to stand at a place that are told apart: a hand that may turn to either side should not be
+taken to be in between."""
 HAND_REACH, NEAR = 0.1, 0.02
 """Scales of the way that the hand has to go: far from its goal, and close to it, m."""
 
@@ -205,7 +208,8 @@ class ActModel(nn.Module):
         self.places = nn.ModuleDict(
             {name: perceptron(d + n_points, 2 * d, 4 * n_waypoints) for name in experts}
         )
-        self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_arm * n_waypoints)
+        n_postures = n_waypoints * N_POSTURES * (n_arm + 1)
+        self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_postures)
         n_actions, n_goal = math.prod(self.chunk), (n_arm + 9) * n_waypoints
         self.actions = perceptron(d + n_state + n_goal + config.latent, 3 * d, n_actions)
         self.posterior = perceptron(n_state + n_actions, d, 2 * config.latent)
@@ -262,10 +266,15 @@ class ActModel(nn.Module):
 
     def posture(
         self, context: Float[Tensor, "B d"], places: Float[Tensor, "B P 3"]
-    ) -> Float[Tensor, "B P n_arm"]:
-        """Say how the arm will stand at the places, in normalised joint positions."""
+    ) -> tuple[Float[Tensor, "B P K n_arm"], Float[Tensor, "B P K"]]:
+        """Say how the arm may stand at the places, and how likely each way is.
+
+        Returns:
+            Normalised joint positions of several ways, and logits of them.
+        """
         known = torch.cat([context, places.flatten(1)], 1)
-        return self.postures(known).unflatten(-1, (self.n_waypoints, -1))
+        answer = self.postures(known).unflatten(-1, (self.n_waypoints, N_POSTURES, -1))
+        return answer[..., :-1], answer[..., -1]
 
     def act(
         self,

@@ -42,8 +42,11 @@ class ActConfig:
     """Weight of the losses on where the gripper acts next, and on how the arm stands there."""
     place_noise: float = 0.005
     """Noise on the places that actions are learnt from, m."""
+    object_shift: float = 0.3
+    """Noise on where objects are told to be, in standard deviations: it is enough to know which one
+    to point at, and what is pointed at has no noise."""
     object_noise: float = 0.05
-    """Noise on what is told of objects, in standard deviations."""
+    """Noise on how they are told to lie, in standard deviations."""
     point_weight: float = 0.5
     """Weight of the loss on where the waypoints are in the images, for calibrated cameras."""
     shift_px: int = 1
