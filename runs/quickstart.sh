@@ -16,7 +16,11 @@ roboloop task "$out/scene/twin" "$sentence" --out "$out/task" --scale "$scale"
 # A planner does the task in a few cousins, in physics.
 roboloop demo "$out/scene" "$out/task" --out "$out/demo" --scale "$scale"
 # Those demonstrations are carried over to many cousins; what succeeds is rendered and kept.
-roboloop generate "$out/demo" "$out/scene" "$out/task" --out "$out/generate" --scale "$scale"
+roboloop generate "$out/demo" "$out/scene" "$out/task" --out "$out/generate" --scale "$scale" \
+    --failures
+# A page says what was kept, what failed and why; a sheet and a film show episodes.
+roboloop report "$out/generate"
+roboloop show "$out/generate" --n 4
 # The dataset is whole: every frame decodes, every episode replays. A policy learns from its images.
 roboloop data check "$out/generate" --decode --replay
 roboloop train "$out/generate" --out "$out/train" --scale "$scale"

@@ -83,7 +83,7 @@ def gather(folder: Path) -> RunRecord:
     if not folder.is_dir():
         raise RoboloopError("no such run folder", "give the --out of `roboloop run`", folder)
     if not any((folder / stage).is_dir() for stage in STAGES):
-        hint = f"it should hold some of: {', '.join(STAGES)}"
+        hint = f"it should hold some of: {', '.join(STAGES)}; or be a generated dataset, finished"
         raise RoboloopError("the folder holds no stage of a run", hint, folder)
     files = {"run": folder / MANIFEST} | {stage: folder / stage / MANIFEST for stage in STAGES}
     manifests = {stage: pick(Manifest, file) for stage, file in files.items() if file.is_file()}
