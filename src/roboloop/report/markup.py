@@ -29,8 +29,8 @@ def cost(manifest: Manifest) -> str:
 
 
 def is_plain(value: object) -> bool:
-    """Whether a figure is a text or a number."""
-    return isinstance(value, str | int | float)
+    """Whether a figure is a number, or a text that says something."""
+    return isinstance(value, str | int | float) and value != ""
 
 
 def number(value: object) -> str:
