@@ -156,13 +156,12 @@ def _first(recording: Recording, index: int) -> int:
 
 def _targets(recording: Recording, index: int, first: int, end: int) -> Float[np.ndarray, "S 4 4"]:
     """Where the hand of a stage was to be; of both, where their hands would have what they hold."""
-    stage, qpos = recording.cell.task.stages[index], recording.qpos[recording.span(index)[0]]
-    tracks = recording.by(stage.arm)
+    task, start = recording.cell.task, recording.span(index)[0]
+    tracks = recording.by(task.stages[index].arm)
     if len(tracks) == 1:
         return tracks[0].Ts_world_target[first:end]
-    start = recording.span(index)[0]
-    tracks[0].arm.update(qpos)
-    body = recording.cell.frame_body(str(recording.cell.task.held(index)))
+    tracks[0].arm.update(recording.qpos[start])
+    body = recording.cell.frame_body(str(task.held(index)))
     T_body = tracks[0].arm.body_pose(body)
     ways = [
         track.Ts_world_target[first:end] @ pose.inverse(track.Ts_world_eef[start]) @ T_body
