@@ -54,3 +54,4 @@ bench-planner: install  ## ten keypoint problems beside the published planner; t
 bench-generate: install  ## cost and success rates of generation beside the published generator
 	$(BIN)/python -m benchmarks.generate
 	$(BIN)/python -m benchmarks.generation_rates
+	$(BIN)/python -m benchmarks.transfer
