@@ -122,8 +122,9 @@ class _Record:
         self._ctrl: list[np.ndarray] = []
         self._subtasks: list[tuple[str, int, int]] = []
         self._start, self.rest = start_state(cell, rng, start_spread)
-        slips = slip > 0 and rng.uniform() < slip
-        self._slip_step = int(rng.choice(carrying_steps(cell))) if slips else None
+        carrying = carrying_steps(cell) if slip else []
+        slips = bool(carrying) and rng.uniform() < slip
+        self._slip_step = int(rng.choice(carrying)) if slips else None
 
     @property
     def done(self) -> bool:

@@ -19,6 +19,7 @@ from roboloop.data.views import write_views
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.chunks import need_out, run_chunks, succeeded
 from roboloop.demo.execute import Attempt, attempt, rngs_for
+from roboloop.demo.slip import carrying_steps
 from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import read_failures, write_attempts
 from roboloop.generate.coverage import binned, coverage, thinned
@@ -101,11 +102,9 @@ class Config(CommonFlags):
     processes. All its nodes have to see the same folders."""
     only: int | None = None
     """Make this attempt alone, as it is in a run of many, and keep it whatever comes of it."""
-
     failures: bool = False
     """At the end make one attempt of each cause of failure again, and draw it (`failures/`). The
     command of a finished dataset may be given again with this flag."""
-
     upload: str | None = None
     """Copy what is final to this URL while the run goes on: `s3://bucket/folder` or whatever else
     fsspec can write to. May be given for a finished dataset, too."""
@@ -132,6 +131,8 @@ def run(config: Config) -> None:
         )
     if config.nearest < 1 or (config.only or 0) < 0:
         raise RoboloopError("--nearest has to be 1 or more, --only 0 or more")
+    if not (0 <= config.stray <= 1 and 0 <= config.slip <= 1):
+        raise RoboloopError("--stray and --slip are shares, from 0 to 1")
     task = read_task(config.task)
     n = 1 if config.only is not None else config.n or N_EPISODES[config.scale]
     with (
@@ -152,6 +153,8 @@ def run(config: Config) -> None:
 def _order(config: Config, task: Task) -> list[int]:
     """Say what is going to be done; rank the sources by how many scenes they fit."""
     cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
+    if config.slip and not carrying_steps(cells[0]):
+        raise RoboloopError("--slip: in this task no arm alone carries anything")
     sources = read_sources(config.demo, config.scene, config.task)
     n_substeps = round(CONTROL_DT / cells[0].model.opt.timestep)
     step = f"control {1000 * CONTROL_DT:.0f} ms ({n_substeps} physics steps)"
