@@ -68,6 +68,8 @@ class Planner:
         """Stage -> grasp in the body's frame, or arm position, that was found last."""
         self._failed: dict[int, list[np.ndarray]] = {}
         """Stage -> grasps that missed."""
+        self._left_at: dict[str, float] = {}
+        """Name of a stage -> the gripper's target after what was held was let go of."""
         self._shares: dict[int, float] = {}
         """Stage -> share of its `drop` that was needed last."""
 
@@ -99,12 +101,16 @@ class Planner:
             if stage.subgoal:
                 path = self._transfer(index, held, qpos, warm)
             path = waiting(path, stage.dwell)
-            then = letting_go(self.cell, held) if stage.release else np.zeros(0)
+            then = np.zeros(0)
+            if stage.release:
+                then = letting_go(self.arm, held, qpos, path[-1])
+                self._left_at[stage.name] = float(then[-1])
             return Motion(with_gripper(path, robot.gripper_closed, len(then), then))
         before = self._before(index)
         soft = before.release is not None and self.cell.is_soft(before.release)
         path, rest_steps = retreat(self.arm, stage, qpos, soft), SOFT_REST_STEPS if soft else 0
-        return Motion(with_gripper(path, left_at(self.cell, before), rest_steps))
+        opening = self._left_at.get(before.name, left_at(self.cell, before))
+        return Motion(with_gripper(path, opening, rest_steps))
 
     def _before(self, index: int) -> Stage:
         """The stage that the arm did before stage `index`, or one that does nothing."""
@@ -278,7 +284,8 @@ class Planner:
         if body in self.cell.free_bodies:
             T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
             set_free(state[None], self.cell.model, body, T_world_body)
-        return all(self.arm.clear_states(state[None], held=body))
+        inside = self.arm.contents(qpos, body)
+        return all(self.arm.clear_states(state[None], held=body, inside=inside))
 
     def ends(
         self,

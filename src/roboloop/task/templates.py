@@ -70,7 +70,7 @@ def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     target = roles["target"]
     if "hole" in roles["object"].keypoints and "pin" in target.keypoints:
         return Plan(*fitting.put_over(roles))
-    keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
+    keypoint = next(k for k in ("burner", "base", "inside", "top") if k in target.keypoints)
     share = 0.45 if keypoint == "top" else 0.3  # its middle over a flat top, or well within a rim
     return _put(roles["object"], keypoint, share * min(target.size[:2]))
 

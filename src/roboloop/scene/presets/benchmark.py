@@ -13,6 +13,7 @@ from roboloop.scene.presets.base import Preset, Thing
 from roboloop.scene.presets.bins import BINS
 from roboloop.scene.presets.cleanup import CLEANUP
 from roboloop.scene.presets.coffee import COFFEE
+from roboloop.scene.presets.kitchen import KITCHEN
 
 _RED, _GREEN = (0.75, 0.15, 0.12), (0.15, 0.55, 0.22)
 _BLUE = (0.12, 0.25, 0.70)
@@ -51,4 +52,5 @@ BENCHMARK: Mapping[str, Preset] = {
     **CLEANUP,
     **COFFEE,
     **BINS,
+    **KITCHEN,
 }
