@@ -30,7 +30,7 @@ which it stays open. Control steps."""
 
 def opened_for(cell: Cell, what: str) -> float:
     """The gripper's target on its way to what it takes."""
-    return _target(cell, PINCH_OPENING if cell.is_soft(what) else _around(cell, what))
+    return _target(cell, PINCH_OPENING if cell.is_soft(what) else opening_around(cell, what))
 
 
 def taking(arm: Arm, what: str, path: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S nu"]:
@@ -66,7 +66,7 @@ def letting_go(
     """
     cell = arm.cell
     if not cell.is_soft(held):
-        share = _room(arm, held, qpos, q) if cell.is_free(held) else _around(cell, held)
+        share = _room(arm, held, qpos, q) if cell.is_free(held) else opening_around(cell, held)
         return np.full(GRIP_STEPS, _target(cell, share))
     moving = np.arange(1, SOFT_RELEASE_STEPS + 1) / (SOFT_RELEASE_STEPS - SOFT_DWELL_STEPS)
     closed, share = cell.robot.gripper_closed, np.minimum(moving, 1.0)
@@ -77,11 +77,11 @@ def left_at(cell: Cell, before: Stage) -> float:
     """The gripper's target after a stage of the arm, where it had room enough."""
     if before.release:
         soft = cell.is_soft(before.release)
-        return _target(cell, RELEASE_OPENING if soft else _around(cell, before.release))
+        return _target(cell, RELEASE_OPENING if soft else opening_around(cell, before.release))
     return cell.robot.gripper_closed if before.push else cell.robot.gripper_open
 
 
-def _around(cell: Cell, what: str) -> float:
+def opening_around(cell: Cell, what: str) -> float:
     """How far the hand opens around what it takes or lets go of, share of its widest."""
     return HANDLE_OPENING if cell.is_jointed(what) else 1.0
 

@@ -7,7 +7,7 @@ before has been executed, from where things really are; and planned again, warm,
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -70,6 +70,8 @@ class Planner:
         """Stage -> grasps that missed."""
         self._left_at: dict[str, float] = {}
         """Name of a stage -> the gripper's target after what was held was let go of."""
+        self._ahead: dict[str, np.ndarray] = {}
+        """Name of a stage -> arm position that was found for its end when a grasp was chosen."""
         self._shares: dict[int, float] = {}
         """Stage -> share of its `drop` that was needed last."""
 
@@ -179,12 +181,13 @@ class Planner:
         """
         problem, usable = "", list[int]()
         stages = self.cell.task.stages[index + 1 :]
-        tries = product(_shares(*stages), good[varied(Ts_body_eef[good], MAX_CHAINS)])
+        grasps = good[varied(Ts_body_eef[good], MAX_CHAINS)]
+        tries = product(_shares(*stages), grasps)
         for share, k in ((share, k) for share, k in tries if k not in usable):
             try:
                 if not warm:
-                    chain = [_dropping(stage, share) for stage in stages]
-                    self._check_next(index, chain, qpos, q_at[k], Ts_body_eef[k], body)
+                    ahead = [_dropping(stage, share) for stage in stages]
+                    self._check_next(index, ahead, qpos, q_at[k], Ts_body_eef[k], body)
             except Unreachable as error:
                 problem = problem or f"no grasp allows the next sub-goal: {error.problem}"
                 continue
@@ -214,6 +217,7 @@ class Planner:
                 continue
             if stage.subgoal:
                 q = self._can_end(stage, held, qpos, q, T_body_eef, body)
+                self._ahead[stage.name] = q
             if stage.release:
                 return
 
@@ -287,6 +291,22 @@ class Planner:
         inside = self.arm.contents(qpos, body)
         return all(self.arm.clear_states(state[None], held=body, inside=inside))
 
+    def _as_ahead(
+        self,
+        stage: Stage,
+        held: str,
+        qpos: np.ndarray,
+        q: np.ndarray,
+        T_body_eef: np.ndarray,
+        body: int,
+    ) -> Iterator[np.ndarray]:
+        """The sub-goal that was found when the grasp was chosen, fitted to where things are now.
+
+        Searches that start anywhere may miss it where there is little room.
+        """
+        hint = self._ahead[stage.name]
+        yield from self._subgoals(stage, held, qpos, q, T_body_eef, body, hint)[1]
+
     def ends(
         self,
         index: int,
@@ -336,6 +356,8 @@ class Planner:
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
         last = self._last.get(index) if warm else None
         reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
+        if stage.name in self._ahead and not warm:
+            answers = chain(answers, self._as_ahead(stage, held, qpos, q, T_body_eef, body))
         allowed = partial(self._keeps, [parse(text) for text in stage.path], reach, q)
         problem = "the arm is in the way"
         for there in islice(answers, 1 if warm else MAX_ENDS):

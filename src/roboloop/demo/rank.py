@@ -7,7 +7,8 @@ from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.grasp import antipodal_grasps
+from roboloop.demo.grasp import OPENING_MARGIN, antipodal_grasps
+from roboloop.demo.hand import opening_around
 from roboloop.demo.ways.arm import Arm
 
 MAX_GRASPS = 100
@@ -51,12 +52,14 @@ def ranked_grasps(
     Ts_world_eef = arm.body_pose(body) @ grasps.Ts_body_eef
     # things on a table are not taken from below; handles may be taken from the side
     good = Ts_world_eef[:, 2, 2] < (-0.5 if cell.is_free(what) else 0.2)
+    # around a handle the hand is not opened all the way
+    good &= grasps.width < opening_around(cell, what) * (cell.robot.max_opening - OPENING_MARGIN)
     for T in failed:
         good &= ~_alike(T, grasps.Ts_body_eef)
     keep = np.flatnonzero(good)
     if not keep.size:
-        width = f"{100 * cell.robot.max_opening:.0f} cm"
-        raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {width}")
+        hand = f"{100 * cell.robot.max_opening:.0f} cm"
+        raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {hand}")
     cost = _cost(arm, what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
     Ts_body_eef = grasps.Ts_body_eef[keep[np.argsort(cost)]]
     if cell.is_free(what):

@@ -42,7 +42,7 @@ def _preparation(mug: Reset, machine: Reset | None) -> Preset:
             "coffee_machine", (0.22, 0.14, 0.25), (-0.15, -0.25), pi / 3, opened=_LID, reset=machine
         ),
         "cabinet": Thing(
-            "drawer_cabinet", (0.28, 0.28, 0.12), (0.15, -0.35), pi / 2, params={"n_drawers": 1}
+            "drawer_cabinet", (0.34, 0.28, 0.12), (0.15, -0.35), pi / 2, params={"n_drawers": 1}
         ),
         "pod": Thing(
             "pod",
