@@ -165,6 +165,11 @@ class Cell:
         """The task's success constraints, parsed."""
         return tuple(parse(text) for text in self.task.success)
 
+    @cached_property
+    def milestones(self) -> tuple[tuple[Constraint, ...], ...]:
+        """The task's milestones, parsed."""
+        return tuple(tuple(map(parse, each)) for each in self.task.milestones)
+
     def values(
         self, site_xpos: Float[np.ndarray, "*B nsite 3"], qpos: Float[np.ndarray, "*B nq"]
     ) -> Values:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import mujoco
 import numpy as np
 from jaxtyping import Float
 
@@ -10,6 +11,7 @@ from roboloop.demo.goals import Unreachable
 from roboloop.demo.grasp import OPENING_MARGIN, antipodal_grasps
 from roboloop.demo.hand import opening_around
 from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.jointed import ON_THE_SPOT
 
 MAX_GRASPS = 100
 NEAR, NEAR_FREE = 0.04, 0.02
@@ -111,17 +113,18 @@ def _pinches(arm: Arm, what: str) -> Float[np.ndarray, "2 4 4"]:
 
 
 def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
-    """On a door or drawer: the middle of its handle, straight from the front.
+    """On a door or drawer: the middle of its handle, straight from the front; on a knob: along its
+    axis, for the hand to turn on the spot.
 
     Elsewhere: near the keypoint if there is one, the hand pointing down and turned as at home, its
     pads full on the object, not at its edge, on the robot's left.
     """
     cell = arm.cell
-    role = what.partition(".")[0]
-    obj = cell.graph.object(cell.task.roles[role])
     off = 0.0 if near is None else np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
     if not cell.is_free(what):
-        return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ obj.T_world_obj[:3, 0]
+        return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ _outwards(arm, what)
+    role = what.partition(".")[0]
+    obj = cell.graph.object(cell.task.roles[role])
     site = cell.model.site(cell.site_name(f"{role}.top")).id
     above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - arm.data.site_xpos[site, 2]
     aside = Ts_world_eef[:, :3, 3] @ cell.mount.T_world_base[:3, 1] / max(obj.size[:2])
@@ -131,6 +134,19 @@ def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None
     at_edge = np.abs(np.einsum("ki,ki->k", from_middle, Ts_world_eef[:, :3, 0]))
     cost = 20 * off + tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
     return cost + 20 * np.minimum(at_edge, PAD)
+
+
+def _outwards(arm: Arm, what: str) -> Float[np.ndarray, "3"]:
+    """Where a hand that takes a jointed part comes from, a unit vector in the world."""
+    cell, data = arm.cell, arm.data
+    joint = cell.model.body_jntadr[cell.frame_body(what)]
+    axis = data.xaxis[joint]
+    arms_length = data.site_xpos[cell.model.site(cell.site_name(what)).id] - data.xanchor[joint]
+    turns = cell.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE
+    if turns and np.linalg.norm(np.cross(axis, arms_length)) < ON_THE_SPOT:
+        return axis * (1.0 if axis @ arms_length > 0 else -1.0)
+    role = what.partition(".")[0]
+    return cell.graph.object(cell.task.roles[role]).T_world_obj[:3, 0]
 
 
 def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -121,6 +121,7 @@ def assemble(
         roles=roles,
         stages=plan.stages,
         success=plan.success,
+        milestones=plan.milestones,
         arms=tuple(Mount(name, station.robot.name, T, station.turn) for name, T in names),
         front=aim_view(graph, points),
     )

@@ -57,6 +57,8 @@ class Plan:
     success: tuple[str, ...]
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Of two arms, what each has to reach: `role.keypoint` where they are now, by arm."""
+    milestones: tuple[tuple[str, ...], ...] = ()
+    """See `Task.milestones`."""
 
 
 @dataclass(frozen=True)
