@@ -209,15 +209,16 @@ class Cell:
         """Whether a `role.keypoint` is on cloth."""
         return int(self.model.body_jntnum[self.frame_body(reference)]) == 3  # slides
 
-    def contents(self, body: int, qpos: Float[np.ndarray, "nq"]) -> list[int]:
+    def contents(self, body: int | None, qpos: Float[np.ndarray, "nq"]) -> list[int]:
         """The bodies of what is in a free object in a state, and goes where it goes.
 
-        That is what the scene says is in it, and what has its middle in the box of something hollow.
+        That is what the scene says is in it, and what has its middle in the box of something
+        hollow. There is nothing in what is not free, nor in None.
         """
-        name = self.model.body(body).name
-        own = next((obj for obj in self.graph.objects if obj.name == name), None)
-        if own is None or body not in self.free_bodies:
+        if body is None or body not in self.free_bodies:
             return []
+        name = self.model.body(body).name
+        own = self.graph.object(name)
         T_body_world = pose.inverse(self._free_pose(body, qpos))
         half = np.array(own.size) / 2 if "inside" in own.keypoints else np.zeros(3)
         found = []

@@ -21,8 +21,8 @@ goes up meanwhile, so that the tips do not jam on the table, m."""
 HANDLE_OPENING = 0.5
 """Of the hand around a handle, before and after, share of its widest."""
 ROOM, ROOM_MARGIN = (1.0, 0.75, 0.5, 0.3), 0.06
-"""How far a hand may open that lets go, shares of its widest, the first for which there is room, and
-for this much more; it is at least so much wider than what it holds."""
+"""How far a hand may open that lets go, shares of its widest, the first for which there is room,
+and for this much more; it is at least so much wider than what it holds."""
 SOFT_RELEASE_STEPS, SOFT_DWELL_STEPS = 24, 4
 """Time in which a hand lets go of a cloth, which would spring from it; of that, time at the end in
 which it stays open. Control steps."""
@@ -87,9 +87,9 @@ def opening_around(cell: Cell, what: str) -> float:
 
 
 def _room(arm: Arm, held: str, qpos: np.ndarray, q: np.ndarray) -> float:
-    """How far the hand can open before it touches anything but what it held, share of its widest."""
+    """How far the hand can open before it touches more than it held, share of its widest."""
     cell, body = arm.cell, arm.cell.frame_body(held)
-    there, inside = arm.moved(qpos, q, body), arm.contents(qpos, body)
+    there, inside = arm.moved(qpos, q, body), cell.contents(body, qpos)
     least = float(cell.robot.opening(qpos[cell.gripper_qpos])) + ROOM_MARGIN
     share = ROOM[0]
     for share in (each for each in ROOM if each == ROOM[0] or each >= least):

@@ -113,10 +113,11 @@ def _pinches(arm: Arm, what: str) -> Float[np.ndarray, "2 4 4"]:
 
 
 def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
-    """On a door or drawer: the middle of its handle, straight from the front; on a knob: along its
-    axis, for the hand to turn on the spot.
+    """What a grasp costs.
 
-    Elsewhere: near the keypoint if there is one, the hand pointing down and turned as at home, its
+    On a door or drawer: off the middle of its handle, not straight from the front; on a knob, not
+    along its axis, about which the hand then turns on the spot. What counts elsewhere: near the
+    keypoint if there is one, the hand pointing down and turned as at home, its
     pads full on the object, not at its edge, on the robot's left.
     """
     cell = arm.cell

@@ -141,7 +141,7 @@ class Arm:
 
         Who has heard no does not ask on: from the first that is not allowed on, all are not.
         """
-        inside = self.contents(qpos, held)
+        inside = self.cell.contents(held, qpos)
         limit = min(CLEAR, next(self._clearances(qpos[None], held, touched, inside)) - 0.0005)
         T_held_eef = None
         if held is not None:
@@ -165,10 +165,6 @@ class Arm:
     ) -> Iterator[float]:
         """Yield the smallest distance (m) of each arm configuration; see `clear`."""
         return self._clearances(self._with_arm(qpos, q), None, touched)
-
-    def contents(self, qpos: Float[np.ndarray, "nq"], held: int | None) -> Sequence[int]:
-        """The bodies of what is in what the hand holds; see `Cell.contents`."""
-        return () if held is None else self.cell.contents(held, qpos)
 
     def _clearances(
         self,

@@ -1,4 +1,4 @@
-"""What a meal is cooked with: a hob and its knob apart from it, a pot with two ears, a place mat."""
+"""What a meal is cooked with: a hob, a knob that stands apart, a pot with two ears, a mat."""
 
 from roboloop.scene.families.base import Family, Joints, Param, Params, material
 from roboloop.scene.families.furniture import add_burner, add_knob, knob_joints
