@@ -90,7 +90,7 @@ def _room(arm: Arm, held: str, qpos: np.ndarray, q: np.ndarray) -> float:
     """How far the hand can open before it touches more than it held, share of its widest."""
     cell, body = arm.cell, arm.cell.frame_body(held)
     there, inside = arm.moved(qpos, q, body), cell.contents(body, qpos)
-    least = float(cell.robot.opening(qpos[cell.gripper_qpos])) + ROOM_MARGIN
+    least = float(cell.robot.opening(qpos[[cell.gripper_qpos]])[0]) + ROOM_MARGIN
     share = ROOM[0]
     for share in (each for each in ROOM if each == ROOM[0] or each >= least):
         wider = cell.with_hand(there, _target(cell, share + ROOM_MARGIN))
