@@ -33,7 +33,8 @@ PUBLISHED = {
     "nut_assembly_d0": 50.0, "mug_cleanup_d0": 29.5, "mug_cleanup_d1": 17.0,
     "hammer_cleanup_d0": 47.6, "hammer_cleanup_d1": 20.4,
     "coffee_d0": 78.2, "coffee_d1": 63.5, "coffee_d2": 27.7,
-    "pick_place_d0": 32.7,
+    "pick_place_d0": 32.7, "kitchen_d0": 100.0, "kitchen_d1": 42.7,
+    "coffee_preparation_d0": 53.2, "coffee_preparation_d1": 36.1,
 }  # fmt: skip
 """Percent. Source: Mandlekar et al. 2023, "MimicGen", appendix on data generation rates."""
 CHUNK = 10

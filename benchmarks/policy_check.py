@@ -28,6 +28,8 @@ PUBLISHED = {
     "square_d2": (11.3, 49.3), "threading_d0": (19.3, 98.0), "threading_d1": (19.3, 60.7),
     "threading_d2": (19.3, 38.0), "three_pieces_d0": (1.3, 82.0), "three_pieces_d1": (1.3, 62.7),
     "three_pieces_d2": (1.3, 13.3), "nut_assembly_d0": (0.0, 53.3),
+    "kitchen_d0": (54.7, 100.0), "kitchen_d1": (54.7, 76.0),
+    "coffee_preparation_d0": (12.7, 97.3), "coffee_preparation_d1": (12.7, 42.0),
 }  # fmt: skip
 """Success of a policy from ten human demonstrations of D0, and from 1,000 generated ones, %."""
 BATCH, N_ROLLOUTS, HORIZON_STEPS = 256, 100, 400

@@ -165,6 +165,11 @@ class Cell:
         """The task's success constraints, parsed."""
         return tuple(parse(text) for text in self.task.success)
 
+    @cached_property
+    def milestones(self) -> tuple[tuple[Constraint, ...], ...]:
+        """The task's milestones, parsed."""
+        return tuple(tuple(map(parse, each)) for each in self.task.milestones)
+
     def values(
         self, site_xpos: Float[np.ndarray, "*B nsite 3"], qpos: Float[np.ndarray, "*B nq"]
     ) -> Values:
@@ -204,14 +209,31 @@ class Cell:
         """Whether a `role.keypoint` is on cloth."""
         return int(self.model.body_jntnum[self.frame_body(reference)]) == 3  # slides
 
-    def contents(self, body: int) -> list[int]:
-        """The bodies of what is in an object, and goes where it goes."""
+    def contents(self, body: int | None, qpos: Float[np.ndarray, "nq"]) -> list[int]:
+        """The bodies of what is in a free object in a state, and goes where it goes.
+
+        That is what the scene says is in it, and what has its middle in the box of something
+        hollow. There is nothing in what is not free, nor in None.
+        """
+        if body is None or body not in self.free_bodies:
+            return []
         name = self.model.body(body).name
-        return [
-            self.model.body(obj.name).id
-            for obj in self.graph.objects
-            if Relation("in", name) in obj.relations
-        ]
+        own = self.graph.object(name)
+        T_body_world = pose.inverse(self._free_pose(body, qpos))
+        half = np.array(own.size) / 2 if "inside" in own.keypoints else np.zeros(3)
+        found = []
+        for obj in self.graph.objects:
+            other = self.model.body(obj.name).id
+            if other == body or other not in self.free_bodies:
+                continue
+            p = pose.transform(T_body_world, self._free_pose(other, qpos)[:3, 3])
+            if Relation("in", name) in obj.relations or (np.abs(p) < half).all():
+                found.append(other)
+        return found
+
+    def _free_pose(self, body: int, qpos: Float[np.ndarray, "nq"]) -> Float[np.ndarray, "4 4"]:
+        address = self.free_bodies[body]
+        return pose.from_vector(qpos[address : address + 7])
 
     def site_name(self, reference: str) -> str:
         """MuJoCo's name of a `role.keypoint`."""

@@ -22,6 +22,9 @@ CLOSING = (0.5, 0.0)
 """How far the hand is open where it is looked at while it closes, share of its widest."""
 HANDLE_OPENING = 0.5
 """Of the hand around a handle, before and after, share of its widest."""
+ROOM, ROOM_MARGIN = (1.0, 0.75, 0.5, 0.3), 0.06
+"""How far a hand may open that lets go, shares of its widest, the first for which there is room,
+and for this much more; it is at least so much wider than what it holds."""
 SOFT_RELEASE_STEPS, SOFT_DWELL_STEPS = 24, 4
 """Time in which a hand lets go of a cloth, which would spring from it; of that, time at the end in
 which it stays open. Control steps."""
@@ -29,7 +32,7 @@ which it stays open. Control steps."""
 
 def opened_for(cell: Cell, what: str) -> float:
     """The gripper's target on its way to what it takes."""
-    return _target(cell, PINCH_OPENING if cell.is_soft(what) else _around(cell, what))
+    return _target(cell, PINCH_OPENING if cell.is_soft(what) else opening_around(cell, what))
 
 
 def taking(arm: Arm, what: str, path: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S nu"]:
@@ -70,25 +73,50 @@ def can_close(
     return free
 
 
-def letting_go(cell: Cell, held: str) -> Float[np.ndarray, "T"]:
-    """The gripper's targets while it lets go of what it holds, one a control step."""
+def letting_go(
+    arm: Arm, held: str, qpos: Float[np.ndarray, "nq"], q: Float[np.ndarray, "n"]
+) -> Float[np.ndarray, "T"]:
+    """The gripper's targets while it lets go of what it holds, one a control step.
+
+    Args:
+        arm: The arm.
+        held: What it holds, a `role` or a `role.keypoint`.
+        qpos: A state in which it holds it.
+        q: Where it lets go of it.
+    """
+    cell = arm.cell
     if not cell.is_soft(held):
-        return np.full(GRIP_STEPS, _target(cell, _around(cell, held)))
+        share = _room(arm, held, qpos, q) if cell.is_free(held) else opening_around(cell, held)
+        return np.full(GRIP_STEPS, _target(cell, share))
     moving = np.arange(1, SOFT_RELEASE_STEPS + 1) / (SOFT_RELEASE_STEPS - SOFT_DWELL_STEPS)
     closed, share = cell.robot.gripper_closed, np.minimum(moving, 1.0)
     return closed + share * (_target(cell, RELEASE_OPENING) - closed)
 
 
 def left_at(cell: Cell, before: Stage) -> float:
-    """The gripper's target after a stage of the arm that let something go, or pushed it."""
+    """The gripper's target after a stage of the arm, where it had room enough."""
     if before.release:
-        return float(letting_go(cell, before.release)[-1])
+        soft = cell.is_soft(before.release)
+        return _target(cell, RELEASE_OPENING if soft else opening_around(cell, before.release))
     return cell.robot.gripper_closed if before.push else cell.robot.gripper_open
 
 
-def _around(cell: Cell, what: str) -> float:
+def opening_around(cell: Cell, what: str) -> float:
     """How far the hand opens around what it takes or lets go of, share of its widest."""
     return HANDLE_OPENING if cell.is_jointed(what) else 1.0
+
+
+def _room(arm: Arm, held: str, qpos: np.ndarray, q: np.ndarray) -> float:
+    """How far the hand can open before it touches more than it held, share of its widest."""
+    cell, body = arm.cell, arm.cell.frame_body(held)
+    there, inside = arm.moved(qpos, q, body), cell.contents(body, qpos)
+    least = float(cell.robot.opening(qpos[[cell.gripper_qpos]])[0]) + ROOM_MARGIN
+    share = ROOM[0]
+    for share in (each for each in ROOM if each == ROOM[0] or each >= least):
+        wider = cell.with_hand(there, _target(cell, share + ROOM_MARGIN))
+        if all(arm.clear_states(wider[None], held=body, inside=inside)):
+            break
+    return share
 
 
 def _target(cell: Cell, share: float) -> float:

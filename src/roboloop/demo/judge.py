@@ -26,7 +26,7 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
     values = cell.values(data.site_xpos, data.qpos)
     violated = [c for c in cell.success if c.violation(values) > 0]
     if not violated:
-        return ""
+        return _left_out(cell, qpos)
     placed = (n.partition(".")[0] for c in violated for n in sorted(c.names()[0]))
     objects = [role for role in placed if role.startswith("object") and cell.is_free(role)]
     if objects:
@@ -40,6 +40,26 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
     if share < JOINT_MOVED:
         return "handle missed"
     return "hand not clear" if not violated[0].names()[1] else "not moved far enough"
+
+
+def _left_out(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
+    """Say which milestone was not reached after those before it; the empty string if all were."""
+    if not cell.milestones:
+        return ""
+    data, points = mujoco.MjData(cell.model), []
+    for each in qpos:
+        data.qpos[:] = each
+        mujoco.mj_kinematics(cell.model, data)
+        points.append(data.site_xpos.copy())
+    values, start = cell.values(np.array(points), qpos), 0
+    for number, constraints in enumerate(cell.milestones, 1):
+        held = np.ones(len(qpos), bool)
+        for constraint in constraints:
+            held &= constraint.violation(values) <= 0
+        if not held[start:].any():
+            return f"milestone {number} of {len(cell.milestones)} left out"
+        start += int(np.argmax(held[start:]))
+    return ""
 
 
 def _object_reason(cell: Cell, role: str, qpos: np.ndarray, violated: list[str]) -> str:

@@ -4,17 +4,18 @@ It sees the simulator's state, or a tracker's estimate of it. Every stage is pla
 before has been executed, from where things really are; and planned again, warm, where they moved.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.cell import Cell, set_free
+from roboloop.demo.carrying import APPROACH, keeps, ways_to
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.hand import can_close, left_at, letting_go, opened_for, taking
 from roboloop.demo.joints import joint_values
@@ -23,19 +24,14 @@ from roboloop.demo.rank import ranked_grasps, varied
 from roboloop.demo.retreat import SOFT_REST_STEPS, retreat
 from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
-from roboloop.demo.ways.arm import Allowed, Arm
-from roboloop.demo.ways.fold import fold
+from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import Motion, timed, waiting, with_gripper
-from roboloop.task.constraints import Constraint, parse
+from roboloop.task.constraints import parse
 from roboloop.task.spec import BOTH, Stage
 
-APPROACH = 0.07
-"""Straight way of the hand before a grasp and before a release, m."""
 SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, posture=0.05)
 """What counts at the end of a stage, besides its constraints."""
-TURNED, IN_PLACE = 0.5, 0.08
-"""What is turned by more (rad), or moved by less (m), is not lifted first."""
 DROPS = (0.0, 0.5, 1.0)
 """Shares of a stage's `drop`, the lowest first."""
 MAX_CHAINS = 12
@@ -68,6 +64,10 @@ class Planner:
         """Stage -> grasp in the body's frame, or arm position, that was found last."""
         self._failed: dict[int, list[np.ndarray]] = {}
         """Stage -> grasps that missed."""
+        self._left_at: dict[str, float] = {}
+        """Name of a stage -> the gripper's target after what was held was let go of."""
+        self._ahead: dict[str, np.ndarray] = {}
+        """Name of a stage -> arm position that was found for its end when a grasp was chosen."""
         self._shares: dict[int, float] = {}
         """Stage -> share of its `drop` that was needed last."""
 
@@ -99,12 +99,16 @@ class Planner:
             if stage.subgoal:
                 path = self._transfer(index, held, qpos, warm)
             path = waiting(path, stage.dwell)
-            then = letting_go(self.cell, held) if stage.release else np.zeros(0)
+            then = np.zeros(0)
+            if stage.release:
+                then = letting_go(self.arm, held, qpos, path[-1])
+                self._left_at[stage.name] = float(then[-1])
             return Motion(with_gripper(path, robot.gripper_closed, len(then), then))
         before = self._before(index)
         soft = before.release is not None and self.cell.is_soft(before.release)
         path, rest_steps = retreat(self.arm, stage, qpos, soft), SOFT_REST_STEPS if soft else 0
-        return Motion(with_gripper(path, left_at(self.cell, before), rest_steps))
+        opening = self._left_at.get(before.name, left_at(self.cell, before))
+        return Motion(with_gripper(path, opening, rest_steps))
 
     def _before(self, index: int) -> Stage:
         """The stage that the arm did before stage `index`, or one that does nothing."""
@@ -175,12 +179,13 @@ class Planner:
         """
         problem, usable = "", list[int]()
         stages = self.cell.task.stages[index + 1 :]
-        tries = product(_shares(*stages), good[varied(Ts_body_eef[good], MAX_CHAINS)])
+        grasps = good[varied(Ts_body_eef[good], MAX_CHAINS)]
+        tries = product(_shares(*stages), grasps)
         for share, k in ((share, k) for share, k in tries if k not in usable):
             try:
                 if not warm:
-                    chain = [_dropping(stage, share) for stage in stages]
-                    self._check_next(index, chain, qpos, q_at[k], Ts_body_eef[k], body)
+                    ahead = [_dropping(stage, share) for stage in stages]
+                    self._check_next(index, ahead, qpos, q_at[k], Ts_body_eef[k], body)
             except Unreachable as error:
                 problem = problem or f"no grasp allows the next sub-goal: {error.problem}"
                 continue
@@ -210,6 +215,7 @@ class Planner:
                 continue
             if stage.subgoal:
                 q = self._can_end(stage, held, qpos, q, T_body_eef, body)
+                self._ahead[stage.name] = q
             if stage.release:
                 return
 
@@ -280,7 +286,24 @@ class Planner:
         if body in self.cell.free_bodies:
             T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
             set_free(state[None], self.cell.model, body, T_world_body)
-        return all(self.arm.clear_states(state[None], held=body))
+        inside = self.cell.contents(body, qpos)
+        return all(self.arm.clear_states(state[None], held=body, inside=inside))
+
+    def _as_ahead(
+        self,
+        stage: Stage,
+        held: str,
+        qpos: np.ndarray,
+        q: np.ndarray,
+        T_body_eef: np.ndarray,
+        body: int,
+    ) -> Iterator[np.ndarray]:
+        """The sub-goal that was found when the grasp was chosen, fitted to where things are now.
+
+        Searches that start anywhere may miss it where there is little room.
+        """
+        hint = self._ahead[stage.name]
+        yield from self._subgoals(stage, held, qpos, q, T_body_eef, body, hint)[1]
 
     def ends(
         self,
@@ -331,11 +354,14 @@ class Planner:
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
         last = self._last.get(index) if warm else None
         reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
-        allowed = partial(self._keeps, [parse(text) for text in stage.path], reach, q)
+        if stage.name in self._ahead and not warm:
+            answers = chain(answers, self._as_ahead(stage, held, qpos, q, T_body_eef, body))
+        allowed = partial(keeps, self.arm, [parse(text) for text in stage.path], reach, q)
         problem = "the arm is in the way"
         for there in islice(answers, 1 if warm else MAX_ENDS):
             rigid = body if self.cell.is_free(held) else None
-            for way in self._ways(stage, reach, qpos, there, rigid, allowed, search and not warm):
+            search = search and not warm
+            for way in ways_to(self.arm, stage, reach, qpos, there, rigid, allowed, search):
                 try:
                     path = way()
                 except Unreachable as error:
@@ -344,50 +370,6 @@ class Planner:
                 self._last[index] = there
                 return path
         raise Unreachable(f"no way to the sub-goal: {problem}")
-
-    def _ways(
-        self,
-        stage: Stage,
-        reach: Reach,
-        qpos: np.ndarray,
-        there: np.ndarray,
-        body: int | None,
-        allowed: Allowed,
-        search: bool,
-    ) -> Iterator[Callable[[], np.ndarray]]:
-        """Ways to an arm position with what is held, in the order in which they are tried."""
-        end = self.arm.eef(there)
-        if body is None:
-            yield partial(fold, self.arm, qpos, end, allowed)
-            return
-        if stage.release:
-            above = self.arm.longest(end, APPROACH * np.array([0, 0, 1]), there, allowed)
-            after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
-            yield lambda: self.arm.carry(qpos, after, body, allowed, search)
-            if not stage.path:  # what has to keep to a path may not come from above
-                return
-        named = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
-        turns = [
-            partial(self.arm.turn, qpos, end, body, reach.held[name], allowed, yaw_first)
-            for yaw_first in (False, True)
-            for name in sorted(named & reach.held.keys())
-        ]
-        carry = partial(self.arm.carry, qpos, end[None], body, allowed, search)
-        start = self.arm.eef(qpos[self.cell.arm_qpos])
-        turn = np.linalg.norm(pose.matrix_to_rotvec(start[:3, :3].T @ end[:3, :3]))
-        in_place = turn > TURNED or np.linalg.norm(end[:3, 3] - start[:3, 3]) < IN_PLACE
-        yield from ((*turns, carry) if in_place else (carry, *turns))
-
-    def _keeps(
-        self, constraints: list[Constraint], reach: Reach, q: np.ndarray, path: np.ndarray
-    ) -> Bool[np.ndarray, "T"]:
-        """Where path constraints hold; one that is violated at `q` may stay so, but no worse."""
-        rows = np.concatenate([q[None], path])
-        values, kept = reach.values_at(self.arm.eefs(rows)), np.ones(len(path), bool)
-        for c in constraints:
-            start, *off = np.broadcast_to(c.violation(values), len(rows))
-            kept &= np.array(off) <= max(c.tolerance, start)
-        return kept
 
 
 def _shares(*stages: Stage) -> tuple[float, ...]:

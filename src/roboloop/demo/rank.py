@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+import mujoco
 import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.demo.goals import Unreachable
-from roboloop.demo.grasp import antipodal_grasps
+from roboloop.demo.grasp import OPENING_MARGIN, antipodal_grasps
+from roboloop.demo.hand import opening_around
 from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.jointed import ON_THE_SPOT
 
 MAX_GRASPS = 100
 NEAR, NEAR_FREE = 0.04, 0.02
@@ -51,12 +54,14 @@ def ranked_grasps(
     Ts_world_eef = arm.body_pose(body) @ grasps.Ts_body_eef
     # things on a table are not taken from below; handles may be taken from the side
     good = Ts_world_eef[:, 2, 2] < (-0.5 if cell.is_free(what) else 0.2)
+    # around a handle the hand is not opened all the way
+    good &= grasps.width < opening_around(cell, what) * (cell.robot.max_opening - OPENING_MARGIN)
     for T in failed:
         good &= ~_alike(T, grasps.Ts_body_eef)
     keep = np.flatnonzero(good)
     if not keep.size:
-        width = f"{100 * cell.robot.max_opening:.0f} cm"
-        raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {width}")
+        hand = f"{100 * cell.robot.max_opening:.0f} cm"
+        raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {hand}")
     cost = _cost(arm, what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
     Ts_body_eef = grasps.Ts_body_eef[keep[np.argsort(cost)]]
     if cell.is_free(what):
@@ -108,17 +113,19 @@ def _pinches(arm: Arm, what: str) -> Float[np.ndarray, "2 4 4"]:
 
 
 def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None) -> np.ndarray:
-    """On a door or drawer: the middle of its handle, straight from the front.
+    """What a grasp costs.
 
-    Elsewhere: near the keypoint if there is one, the hand pointing down and turned as at home, its
+    On a door or drawer: off the middle of its handle, not straight from the front; on a knob, not
+    along its axis, about which the hand then turns on the spot. What counts elsewhere: near the
+    keypoint if there is one, the hand pointing down and turned as at home, its
     pads full on the object, not at its edge, on the robot's left.
     """
     cell = arm.cell
-    role = what.partition(".")[0]
-    obj = cell.graph.object(cell.task.roles[role])
     off = 0.0 if near is None else np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
     if not cell.is_free(what):
-        return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ obj.T_world_obj[:3, 0]
+        return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ _outwards(arm, what)
+    role = what.partition(".")[0]
+    obj = cell.graph.object(cell.task.roles[role])
     site = cell.model.site(cell.site_name(f"{role}.top")).id
     above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - arm.data.site_xpos[site, 2]
     aside = Ts_world_eef[:, :3, 3] @ cell.mount.T_world_base[:3, 1] / max(obj.size[:2])
@@ -128,6 +135,19 @@ def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None
     at_edge = np.abs(np.einsum("ki,ki->k", from_middle, Ts_world_eef[:, :3, 0]))
     cost = 20 * off + tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
     return cost + 20 * np.minimum(at_edge, PAD)
+
+
+def _outwards(arm: Arm, what: str) -> Float[np.ndarray, "3"]:
+    """Where a hand that takes a jointed part comes from, a unit vector in the world."""
+    cell, data = arm.cell, arm.data
+    joint = cell.model.body_jntadr[cell.frame_body(what)]
+    axis = data.xaxis[joint]
+    arms_length = data.site_xpos[cell.model.site(cell.site_name(what)).id] - data.xanchor[joint]
+    turns = cell.model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE
+    if turns and np.linalg.norm(np.cross(axis, arms_length)) < ON_THE_SPOT:
+        return axis * (1.0 if axis @ arms_length > 0 else -1.0)
+    role = what.partition(".")[0]
+    return cell.graph.object(cell.task.roles[role]).T_world_obj[:3, 0]
 
 
 def _turns(T: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -122,7 +122,8 @@ def _followed(
         ctrl[:, arm.cell.ctrl.start : arm.cell.ctrl.stop - 1] = q
     T_first = arms[0].eefs(qs[0]) @ pose.inverse(Ts_body_eef[0])
     set_free(states, arms[0].cell.model, body, T_first)
-    if not all(arms[0].clear_states(states, held=body)):
+    inside = arms[0].cell.contents(body, qpos)
+    if not all(arms[0].clear_states(states, held=body, inside=inside)):
         raise Unreachable(IN_THE_WAY)
     return ctrl
 

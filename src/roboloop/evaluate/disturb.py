@@ -80,7 +80,7 @@ class Disturbance:
         if body in self.cell.free_bodies:
             now = qpos[(a := self.cell.free_bodies[body]) : a + 7]
             T_after_before = pose.from_vector(value) @ pose.inverse(pose.from_vector(now))
-            for a in (self.cell.free_bodies[b] for b in self.cell.contents(body)):
+            for a in (self.cell.free_bodies[b] for b in self.cell.contents(body, qpos)):
                 T = T_after_before @ pose.from_vector(qpos[a : a + 7])
                 place(model, state, self.cell.joint_at(a), pose.to_vector(T))
         place(model, state, joint, value)
@@ -161,9 +161,8 @@ class Disturbance:
         others: Mapping[str, np.ndarray] = {
             other: self._data.body(other).xpos[:2] for other in sizes if other != name
         }
-        inside = {
-            self.cell.model.body(b).name for b in self.cell.contents(self._data.body(name).id)
-        }
+        contents = self.cell.contents(self._data.body(name).id, self._data.qpos)
+        inside = {self.cell.model.body(b).name for b in contents}
         for _ in range(N_TRIES):
             angle = self._rng.uniform(0, 2 * np.pi)
             p = base[:2] + self._rng.uniform(*SHIFT) * np.array([np.cos(angle), np.sin(angle)])

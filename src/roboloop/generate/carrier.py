@@ -10,7 +10,7 @@ from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.hand import can_close
-from roboloop.demo.joints import joint_goal
+from roboloop.demo.joints import joint_goal, joint_values
 from roboloop.demo.ways.arm import CARRY_LIFT, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
@@ -178,6 +178,7 @@ class Carrier:
         stage, held = cell.task.stages[index], cell.task.held(index)
         if stage.grasp:
             path, astray = self._transit(qpos, Ts, touched=cell.frame_body(stage.grasp))
+            self._check_joint(index, arm.moved(qpos, path[-1]))
             return path, Ts, astray
         if stage.push:
             closed = cell.with_hand(qpos, cell.robot.gripper_closed)
@@ -204,6 +205,19 @@ class Carrier:
         else:
             Ts = arm.eef(q) @ pose.inverse(segment.Ts_ref_eef[0]) @ segment.Ts_ref_eef
         return arm.follow(Ts, q), Ts, NOWHERE
+
+    def _check_joint(self, index: int, qpos: np.ndarray) -> None:
+        """Check that the arm can go on to move the joint whose handle it takes in stage `index`.
+
+        Raises:
+            Unreachable: It cannot: it would have to hold the handle otherwise.
+        """
+        arm, stages = self.arm, self.cell.task.stages[index : index + 2]
+        handle = str(stages[0].grasp)
+        if self.cell.is_jointed(handle) and len(stages) == 2:
+            arm.update(qpos)
+            address, values = joint_values(arm, stages[1], qpos)
+            first(ways_along_joint(arm, qpos, address, values, self.cell.frame_body(handle)))
 
     def _pushing(
         self, stage: Stage, segment: Segment, T_world_ref: np.ndarray, qpos: np.ndarray

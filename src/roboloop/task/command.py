@@ -56,6 +56,9 @@ def describe(task: Task) -> list[str]:
         what += [f"up to {100 * stage.drop:.1f} cm higher if need be"] if stage.drop else []
         what += [f"then let go of {_named(task, stage.release)}"] if stage.release else []
         lines += [f"  {stage.name if i == 0 else '':<9} {each}" for i, each in enumerate(what)]
+    for number, each in enumerate(task.milestones, 1):
+        once = " and ".join(in_words(task, text) for text in each)
+        lines += [f"  {f'before {number}':<9} {once}"]
     done = [in_words(task, text) for text in task.success]
     return lines + [f"  {'done' if i == 0 else '':<9} {each}" for i, each in enumerate(done)]
 

@@ -38,8 +38,9 @@ def make_task(graph: SceneGraph, sentence: str, station: Station) -> Task:
     else:
         roles, plan = sequence.joined([(part.roles, part.plan) for part in parts])
         kind = sequence.KIND
+    parts.sort(key=lambda part: part.front is None)  # a front is that of the first point
     points = np.concatenate([part.points for part in parts])
-    front = next((part.front for part in parts if part.front is not None), None)
+    front = parts[0].front
     return assemble(graph, kind, sentence, roles, plan, station, points, front)
 
 
@@ -120,6 +121,7 @@ def assemble(
         roles=roles,
         stages=plan.stages,
         success=plan.success,
+        milestones=plan.milestones,
         arms=tuple(Mount(name, station.robot.name, T, station.turn) for name, T in names),
         front=aim_view(graph, points),
     )

@@ -11,8 +11,12 @@ from roboloop.robot import Robot
 from roboloop.scene.graph import SceneGraph
 from roboloop.station import Station
 
-STRETCH = 0.05
-"""By how much a hand may have to get beyond the comfortable reach, where nothing else helps, m."""
+TRIES = ((0.0, 0.5), (0.05, 0.5), (0.10, 0.2), (0.15, 0.2))
+"""By how much a hand may have to get beyond the comfortable reach (m), and how far in front of what
+opens the base stands (cosine), the first for which there is a place."""
+NEAREST = 0.5
+"""Where things may stand instead is no nearer than this share of the comfortable reach: nearer, an
+arm is in its own way."""
 BASE_RADIUS = 0.09
 """Free space that a base needs around its axis, m."""
 
@@ -37,34 +41,37 @@ def place_base(
         what: What the points are, for the error.
         front: Stand on this side of the first point: where doors and drawers open to.
         corners: Where the hand may have to get to too: as near to the middle of the reach as may
-            be, also beyond what is comfortable.
+            be, also beyond what is comfortable, but not nearer than `NEAREST`.
 
     Raises:
         RoboloopError: No place has every point within reach.
     """
     points = points[:, :2]
-    everywhere = points if corners is None else np.concatenate([points, corners[:, :2]])
+    corners = np.zeros((0, 2)) if corners is None else corners[:, :2]
+    everywhere = np.concatenate([points, corners])
     middle = everywhere.mean(0)
     camera = graph.camera.T_world_camera[:3, 3][:2] - middle
     away = np.arctan2(-camera[1], -camera[0])
     low, high = robot.reach
-    best: tuple[float, np.ndarray] | None = None
+    best: tuple[float, np.ndarray, float] | None = None
     around = away + np.deg2rad(np.arange(-150, 151, 15))
-    for stretch, angle, radius in product((0.0, STRETCH), around, np.linspace(low, high, 9)):
-        if best is not None and stretch:
+    for (stretch, facing), angle, radius in product(TRIES, around, np.linspace(low, high, 9)):
+        if best is not None and stretch > best[2]:
             break
         base = middle + radius * np.array([np.cos(angle), np.sin(angle)])
         far = np.linalg.norm(points - base, axis=1)
         if far.min() < low - stretch or far.max() > high + stretch or _blocked(base, graph):
             continue
-        if front is not None and (base - points[0]) @ front < 0.5 * far[0]:
+        if front is not None and (base - points[0]) @ front < facing * far[0]:
+            continue
+        if np.linalg.norm(corners - base, axis=1).min(initial=low) < NEAREST * low:
             continue
         off_axis = abs((angle - away + np.pi) % (2 * np.pi) - np.pi)
         far = np.linalg.norm(everywhere - base, axis=1)
         off_middle = np.abs(far - (0.45 * low + 0.55 * high)).max() / (high - low)
         cost = off_axis + 2.0 * off_middle
         if best is None or cost < best[0]:
-            best = cost, base
+            best = cost, base, stretch
     if best is None:
         spread = np.linalg.norm(points - middle, axis=1).max() * 2
         raise RoboloopError(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from roboloop.station import ONLY_ARM
 from roboloop.task.constraints import parse
 from roboloop.task.spec import Stage
 from roboloop.task.templates import Plan
@@ -24,7 +25,8 @@ def joined(
     """Join tasks, each with its roles, to one.
 
     An object keeps the role that it has first; further ones get numbers. What a later task undoes
-    (an object that is moved again, a joint) is no longer asked for at the end.
+    (an object that is moved again, a joint) is no longer asked for at the end, but must have held
+    before, together with all else that was done by then.
 
     Returns:
         Role -> object, and what is to be done.
@@ -32,15 +34,19 @@ def joined(
     roles: dict[str, str] = {}
     stages: list[Stage] = []
     success: list[str] = []
+    milestones: list[tuple[str, ...]] = []
     for number, (own, plan) in enumerate(plans, 1):
         names = {name: role for role, name in roles.items()}
         new = {role: names.get(name) or _free(role, number, roles) for role, name in own.items()}
         roles |= {new[role]: name for role, name in own.items()}
         renamed = [_renamed_stage(stage, new, number) for stage in plan.stages]
         last = [_renamed(text, new) for text in plan.success]
-        success = [text for text in success if not _undone(text, renamed, last)] + last
+        kept = [text for text in success if not _undone(text, renamed, last)]
+        if len(kept) < len(success):
+            milestones.append(tuple(text for text in success if not _of_hand(text)))
+        success = kept + last
         stages += renamed
-    return roles, Plan(tuple(stages), tuple(success))
+    return roles, Plan(tuple(stages), tuple(success), milestones=tuple(milestones))
 
 
 def _free(role: str, number: int, roles: Mapping[str, str]) -> str:
@@ -67,6 +73,11 @@ def _renamed_stage(stage: Stage, new: Mapping[str, str], number: int) -> Stage:
         path=tuple(_renamed(text, new) for text in stage.path),
         **references,
     )
+
+
+def _of_hand(text: str) -> bool:
+    """Whether a constraint is about where the hand is, which goes on to the next task."""
+    return f"{ONLY_ARM}.eef" in parse(text).names()[0]
 
 
 def _undone(text: str, stages: Sequence[Stage], success: Sequence[str]) -> bool:

@@ -79,11 +79,14 @@ class Task:
     arms: tuple[Mount, ...]
     """One arm, whose name is `robot`, or a `left` and a `right` one."""
     front: View
+    milestones: tuple[tuple[str, ...], ...] = ()
+    """What has to have held before the end, all of one at once, one after the other: a later part
+    of the task undoes it."""
 
     def constraints(self) -> list[str]:
         """Every constraint of the task, in order."""
         stages = [c for s in self.stages for c in (*s.subgoal, *s.path)]
-        return [*stages, *self.success]
+        return [*stages, *(c for each in self.milestones for c in each), *self.success]
 
     @property
     def robot(self) -> str:

@@ -10,6 +10,8 @@ from roboloop.task.spec import Stage
 
 UPRIGHT = "norm(xy(object.top - object.bottom)) < 0.3 * norm(object.top - object.bottom)"
 """The object leans by less than about 17 degrees."""
+STRAIGHT = "z(unit(object.top - object.bottom)) > 0.998"
+"""By less than about 4 degrees."""
 TILTED = "z(unit(object.top - object.bottom)) < -0.4"
 """The object's mouth points down, by 24 degrees or more."""
 SPILLS = "0.2 * norm(object.top - object.bottom) - z(object.top - object.bottom)"
@@ -55,6 +57,8 @@ class Plan:
     success: tuple[str, ...]
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Of two arms, what each has to reach: `role.keypoint` where they are now, by arm."""
+    milestones: tuple[tuple[str, ...], ...] = ()
+    """See `Task.milestones`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ def _put_on(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     target = roles["target"]
     if "hole" in roles["object"].keypoints and "pin" in target.keypoints:
         return Plan(*fitting.put_over(roles))
-    keypoint = next(k for k in ("burner", "inside", "top") if k in target.keypoints)
+    keypoint = next(k for k in ("burner", "base", "inside", "top") if k in target.keypoints)
+    if keypoint == "base":  # with something over it, from which a leaning thing would keep away
+        return _put(roles["object"], keypoint, 0.3 * min(target.size[:2]), upright=STRAIGHT)
     share = 0.45 if keypoint == "top" else 0.3  # its middle over a flat top, or well within a rim
     return _put(roles["object"], keypoint, share * min(target.size[:2]))
 
@@ -91,7 +97,9 @@ def _put_in(roles: Mapping[str, SceneObject], joint: str | None) -> Plan:
     return _put(roles["object"], keypoint, radius, drop)
 
 
-def _put(object_: SceneObject, keypoint: str, radius: float, drop: float = 0.0) -> Plan:
+def _put(
+    object_: SceneObject, keypoint: str, radius: float, drop: float = 0.0, upright: str = UPRIGHT
+) -> Plan:
     goal = f"target.{keypoint}"
     stages = (
         Stage("grasp", reference="object", grasp=_grip(object_)),
@@ -103,7 +111,7 @@ def _put(object_: SceneObject, keypoint: str, radius: float, drop: float = 0.0) 
                 f"norm(xy(object.bottom - {goal})) < 0.005",
                 f"z(object.bottom - {goal}) < 0.012",
                 f"z(object.bottom - {goal}) > 0.006",
-                UPRIGHT,
+                upright,
             ),
             path=(UPRIGHT,),
             dwell=CATCH_UP,
@@ -113,7 +121,7 @@ def _put(object_: SceneObject, keypoint: str, radius: float, drop: float = 0.0) 
     )
     reach = f"norm(xy(object.bottom - {goal})) < {radius:.3f}"
     on = f"abs(z(object.bottom - {goal})) < 0.03"
-    return Plan(stages, (reach, on, UPRIGHT, hand_clear("object")))
+    return Plan(stages, (reach, on, upright, hand_clear("object")))
 
 
 def _grip(object_: SceneObject) -> str:

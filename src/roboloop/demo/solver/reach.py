@@ -131,7 +131,7 @@ def reach_of(
     solid = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     of_hand = solid & np.isin(model.geom_bodyid, cell.hand_bodies)
     of_body = solid & np.isin(model.geom_bodyid, bodies_below(model, body))
-    of_body |= solid & np.isin(model.geom_bodyid, cell.contents(body))
+    of_body |= solid & np.isin(model.geom_bodyid, cell.contents(body, qpos))
     around = solid & ~cell.is_robot[model.geom_bodyid] & ~of_body
     points = np.concatenate(
         [

@@ -1,6 +1,6 @@
 """The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import mujoco
 import numpy as np
@@ -141,7 +141,8 @@ class Arm:
 
         Who has heard no does not ask on: from the first that is not allowed on, all are not.
         """
-        limit = min(CLEAR, next(self._clearances(qpos[None], held, touched)) - 0.0005)
+        inside = self.cell.contents(held, qpos)
+        limit = min(CLEAR, next(self._clearances(qpos[None], held, touched, inside)) - 0.0005)
         T_held_eef = None
         if held is not None:
             self.update(qpos)
@@ -150,7 +151,7 @@ class Arm:
         def free(q: np.ndarray) -> Iterator[bool]:
             n = len(q) if allowed is None else int(np.argmin([*allowed(q), False]))
             every = self._with_arm(qpos, q[:n], held, T_held_eef)
-            for distance in self._clearances(every, held, touched):
+            for distance in self._clearances(every, held, touched, inside):
                 yield distance > limit
             yield from [False] * (len(q) - n)
 
@@ -166,9 +167,12 @@ class Arm:
         return self._clearances(self._with_arm(qpos, q), None, touched)
 
     def _clearances(
-        self, qpos: np.ndarray, held: int | None = None, touched: int | None = None
+        self,
+        qpos: np.ndarray,
+        held: int | None = None,
+        touched: int | None = None,
+        inside: Sequence[int] = (),
     ) -> Iterator[float]:
-        inside = () if held is None else self.cell.contents(held)
         return self._collisions.clearances(qpos, held, touched, inside)
 
     def _with_arm(
@@ -190,9 +194,13 @@ class Arm:
         qpos: Float[np.ndarray, "B nq"],
         touched: int | None = None,
         held: int | None = None,
+        inside: Sequence[int] = (),
     ) -> Iterator[bool]:
-        """Say of whole configurations, one after another, whether they are free of collision."""
-        return (each > CLEAR for each in self._clearances(qpos, held, touched))
+        """Say of whole configurations, one after another, whether they are free of collision.
+
+        What is `inside` of a held body counts for nothing.
+        """
+        return (each > CLEAR for each in self._clearances(qpos, held, touched, inside))
 
     def apart(self, qpos: Float[np.ndarray, "B nq"]) -> Iterator[bool]:
         """Say of whole configurations, one after another, whether no two arms touch."""

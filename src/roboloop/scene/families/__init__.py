@@ -21,6 +21,7 @@ from roboloop.scene.families import (
     coffee,
     desk,
     furniture,
+    kitchen,
     sampling,
     solids,
     tools,
@@ -67,6 +68,10 @@ FAMILIES: dict[str, Family] = {
     "bin": bins.BIN,
     "coffee_machine": coffee.COFFEE_MACHINE,
     "pod": coffee.POD,
+    "hob": kitchen.HOB,
+    "dial": kitchen.DIAL,
+    "casserole": kitchen.CASSEROLE,
+    "mat": kitchen.MAT,
 }
 
 

@@ -115,6 +115,7 @@ def _machine_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str
         "top": p + (axis, 0, half),
         "pocket": p + (axis, 0, half - params["depth"]),
         "bottom": p + (0, 0, -half),
+        "base": p + (axis, 0, _PLATE - half),
         "lid": tip,
     }
     named: dict[str, Vector] = {"center": (0.0, 0.0, 0.0)}

@@ -181,7 +181,8 @@ def _stove_layout(size: Vector, params: Params) -> tuple[float, float, float]:
     return length, params["slab_height"] * size[2], (length - size[0]) / 2
 
 
-def _stove_joints(size: Vector, params: Params) -> Joints:
+def knob_joints(size: Vector, params: Params) -> Joints:
+    """A knob that turns by most of half a turn."""
     return (Joint("knob", "hinge", (-0.5, 2.5), 0.0),)
 
 
@@ -191,22 +192,29 @@ def _build_stove(part: Part) -> None:
     z, reach = -size[2] / 2, size[0] - length
     part.box("slab", (x, 0, z + height / 2), (length, size[1], height), "main")
     radius = params["burner"] * min(length, size[1]) / 2
-    for k, share in enumerate((1.0, 0.7, 0.4)):
-        ring = [(radius * share * s, radius * share * s, h) for s, h in ((1, 0), (0.9, 0.0015))]
-        mesh = moved(loft(circle(SMOOTH), np.array(ring)), np.array([x, 0, z + height + 1e-4 * k]))
-        part.mesh(f"burner{k}", mesh, "burner" if k % 2 == 0 else "main")
+    add_burner(part, (x, 0, z + height), radius)
     unit, r = 0.5 * height, 0.42 * reach
     knob_x = size[0] / 2 - r
     neck = reach - 2 * r + 0.3 * r
     neck_x = size[0] / 2 - reach + neck / 2
     part.box("neck", (neck_x, 0, z + unit / 2), (neck, 0.8 * r, unit), "main")
     part.hull("socket", circle(), [(r, r, 0), (r, r, unit)], "knob", (knob_x, 0, z))
-    knob = part.child(
-        "knob", (knob_x, 0, z + unit), (0, 0, 1), damping=0.01, frictionloss=0.02, armature=0.001
-    )
-    top = size[2] - unit
-    knob.hull("disc", circle(), [(0.8 * r, 0.8 * r, 0), (0.7 * r, 0.7 * r, 0.25 * top)], "knob")
-    knob.box("fin", (0, 0, top / 2), (1.3 * r, 0.014, top), "knob", 900)
+    add_knob(part, (knob_x, 0, z + unit), r, size[2] - unit)
+
+
+def add_burner(part: Part, center: Vector, radius: float) -> None:
+    """Paint rings on a slab, in place."""
+    for k, share in enumerate((1.0, 0.7, 0.4)):
+        ring = [(radius * share * s, radius * share * s, h) for s, h in ((1, 0), (0.9, 0.0015))]
+        mesh = moved(loft(circle(SMOOTH), np.array(ring)), np.add(center, (0, 0, 1e-4 * k)))
+        part.mesh(f"burner{k}", mesh, "burner" if k % 2 == 0 else "main")
+
+
+def add_knob(part: Part, origin: Vector, r: float, height: float) -> None:
+    """Add a disc with a fin to hold, about the vertical through `origin`, in place."""
+    knob = part.child("knob", origin, (0, 0, 1), damping=0.01, frictionloss=0.02, armature=0.001)
+    knob.hull("disc", circle(), [(0.8 * r, 0.8 * r, 0), (0.7 * r, 0.7 * r, 0.25 * height)], "knob")
+    knob.box("fin", (0, 0, height / 2), (1.3 * r, 0.014, height), "knob", 900)
     knob.site("knob")
 
 
@@ -317,7 +325,7 @@ STOVE = Family(
     },
     build=_build_stove,
     keypoints=_stove_keypoints,
-    joints=_stove_joints,
+    joints=knob_joints,
     static=True,
     free_aspect=True,
 )

@@ -114,7 +114,12 @@ def _build_bowl(part: Part) -> None:
 
 def build_beaker(part: Part) -> None:
     """Build a straight vessel without a handle, its inside painted."""
-    x, y, z = _half(part.obj.size)
+    build_round_vessel(part, part.obj.size)
+
+
+def build_round_vessel(part: Part, size: Vector) -> None:
+    """Build a straight vessel of full extents `size`, its inside painted."""
+    x, y, z = _half(size)
     taper = part.obj.params["taper"]
     shares = np.linspace(taper, 1.0, 3)
     outer = np.stack([shares * x, shares * y, z * np.array([-1.0, 0.0, 1.0])], -1)

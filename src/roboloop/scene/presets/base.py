@@ -31,7 +31,7 @@ class Thing:
     category: str
     size: Vector
     xy: tuple[float, float] = (0.0, 0.0)
-    """On the table, or from the keypoint `inside` of what it is in, m."""
+    """On the table, or from the (first) keypoint `inside` of what it is in, m."""
     yaw: float = 0.0
     color: Rgb | None = None
     inside: str | None = None
@@ -94,7 +94,8 @@ def _place(name: str, thing: Thing, placed: Mapping[str, SceneObject]) -> SceneO
     foot = np.array([0.0, 0.0, TABLE_Z])
     if thing.inside:
         carrier = placed[thing.inside]
-        foot = pose.transform(carrier.T_world_obj, np.array(carrier.keypoints["inside"]))
+        key = next(key for key in carrier.keypoints if key.endswith("inside"))
+        foot = pose.transform(carrier.T_world_obj, np.array(carrier.keypoints[key]))
     p = foot + np.array([*thing.xy, (0.5 + thing.layer) * obj.size[2]])
     return replace(obj, T_world_obj=pose.from_parts(p, pose.yaw_to_matrix(thing.yaw)))
 

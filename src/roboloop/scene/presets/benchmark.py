@@ -13,6 +13,7 @@ from roboloop.scene.presets.base import Preset, Thing
 from roboloop.scene.presets.bins import BINS
 from roboloop.scene.presets.cleanup import CLEANUP
 from roboloop.scene.presets.coffee import COFFEE
+from roboloop.scene.presets.kitchen import KITCHEN
 from roboloop.scene.presets.small import SMALL_BENCHMARK
 
 _RED, _GREEN = (0.75, 0.15, 0.12), (0.15, 0.55, 0.22)
@@ -52,5 +53,6 @@ BENCHMARK: Mapping[str, Preset] = {
     **CLEANUP,
     **COFFEE,
     **BINS,
+    **KITCHEN,
     **SMALL_BENCHMARK,
 }
