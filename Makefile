@@ -3,7 +3,8 @@ BIN := .venv/bin
 CAPTURE ?= examples/captures/kitchen5
 TASK ?= put the bowl on the plate
 # A worker a core, files whole: what a file's tests share is made once.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PYTEST := $(BIN)/python -m pytest -n $(CORES) --maxprocesses 4 --dist loadfile
 # Wheels without CUDA, a tenth of the size; used where this host answers.
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 

@@ -15,6 +15,7 @@ import numpy as np
 from roboloop.cell import Cell, build_cell
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert
+from roboloop.generate.command import N_TRIALS
 from roboloop.generate.segments import cut_stages, recorded
 from roboloop.generate.select import Source
 from roboloop.generate.transform import Carrying, Transformer, rank
@@ -70,7 +71,7 @@ def generated(
     preset: str, sources: list[Source], n: int, noise: float, robot: str = "panda"
 ) -> list[str]:
     """How `n` attempts that a robot generated from sources of any robot's ended."""
-    order = rank(cells_of(preset, GENERATED, range(n, n + 6), robot), sources)
+    order = rank(cells_of(preset, GENERATED, range(n, n + N_TRIALS), robot), sources)
     reasons = list[str]()
     for start in range(0, n, CHUNK):
         indices = range(start, min(n, start + CHUNK))
