@@ -16,8 +16,9 @@ from roboloop.cell import Cell, load_cells
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.demo.planner import Planner
 from roboloop.evaluate.rollout import rollout
+from roboloop.generate.rank import rank
 from roboloop.generate.segments import cut_stages, recorded
-from roboloop.generate.transform import Carrying, Transformer, rank
+from roboloop.generate.transform import Carrying, Transformer
 from roboloop.policy.base import Policy
 from roboloop.policy.load import load_policy
 from roboloop.render import render_episode

@@ -16,9 +16,10 @@ from roboloop.cell import Cell, build_cell
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert
 from roboloop.generate.command import N_TRIALS
+from roboloop.generate.rank import N_PLANNED, rank
 from roboloop.generate.segments import cut_stages, recorded
 from roboloop.generate.select import Source
-from roboloop.generate.transform import Carrying, Transformer, rank
+from roboloop.generate.transform import Carrying, Transformer
 from roboloop.interval import percent
 from roboloop.scene.presets import BENCHMARK, preset_scene
 from roboloop.scene.resets import draw_reset
@@ -71,16 +72,18 @@ def generated(
     preset: str, sources: list[Source], n: int, noise: float, robot: str = "panda"
 ) -> list[str]:
     """How `n` attempts that a robot generated from sources of any robot's ended."""
-    order = rank(cells_of(preset, GENERATED, range(n, n + N_TRIALS), robot), sources)
+    carrying, spread = Carrying(stray=0.5), 0.04
+    cells = cells_of(preset, GENERATED, range(n, n + N_PLANNED + N_TRIALS), robot)
+    order = rank(cells, sources, carrying, noise, spread)
     reasons = list[str]()
     for start in range(0, n, CHUNK):
         indices = range(start, min(n, start + CHUNK))
         cells, rngs = cells_of(preset, GENERATED, indices, robot), rngs_for(0, 3, indices)
         experts = [
-            Transformer(cell, [sources[i] for i in order], rng, Carrying(stray=0.5))
+            Transformer(cell, [sources[i] for i in order], rng, carrying)
             for cell, rng in zip(cells, rngs, strict=True)
         ]
-        ends = attempt(cells, experts, indices, rngs, noise, 0.04)
+        ends = attempt(cells, experts, indices, rngs, noise, spread)
         reasons += [end.reason for end in ends]
     return reasons
 
@@ -99,7 +102,10 @@ def main() -> None:
         row = [preset, percent(planned.count(""), len(planned))]
         reasons = generated(preset, sources, args.attempts, args.noise)
         failures = Counter(reason[:60] for reason in reasons if reason)
-        row += [percent(reasons.count(""), len(reasons)), f"{PUBLISHED[preset]:.1f} %"]
+        row += [
+            percent(reasons.count(""), len(reasons)),
+            f"{PUBLISHED[preset]:.1f} %" if preset in PUBLISHED else "",
+        ]
         row.append(" · ".join(f"{why} {k}" for why, k in failures.most_common(3)))
         print("| " + " | ".join(row) + " |", flush=True)
 

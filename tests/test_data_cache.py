@@ -83,6 +83,9 @@ def test_without_images_it_says_where_objects_are(tmp_path):
     poses = np.concatenate([e.object_poses for e in iter_episodes(dataset, images=False)])
     assert not cache.images and cache.objects is not None
     assert np.allclose(cache.objects[..., :3], poses[..., :3], atol=1e-6)
-    x, y = cache.objects[..., 3:6], cache.objects[..., 6:]
+    x, y, twice = np.split(cache.objects[..., 3:], (3, 6), axis=-1)
     assert np.allclose(np.linalg.norm(x, axis=-1), 1, atol=1e-5)
     assert np.allclose((x * y).sum(-1), 0, atol=1e-5)
+    yaw = np.arctan2(x[..., 1], x[..., 0])
+    multiples = [f(k * yaw) for f in (np.cos, np.sin) for k in (2, 3, 4)]
+    assert np.allclose(twice, np.stack(multiples, -1), atol=1e-4)

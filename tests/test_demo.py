@@ -17,9 +17,10 @@ from roboloop.demo.solver.solve import Solver
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.motion import slowed, smooth
 from roboloop.generate.carrier import aligned
+from roboloop.generate.rank import rank
 from roboloop.generate.segments import Segment, cut_stages, recorded
 from roboloop.generate.select import Selection, ordered
-from roboloop.generate.transform import Carrying, Transformer, rank
+from roboloop.generate.transform import Carrying, Transformer
 from roboloop.robot import ROBOTS, Robot
 from roboloop.scene.compile import scene_spec
 from roboloop.scene.families import FAMILIES, complete

@@ -13,11 +13,11 @@ from roboloop import pose
 from roboloop.cell import Cell, build_cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.arm import Arm
-from roboloop.demo.ways.motion import MAX_JOINT_STEP
 from roboloop.demo.ways.transit import STEP, transit
-from roboloop.robot import forward_kinematics, robot_chain
+from roboloop.robot import ROBOTS, forward_kinematics, robot_chain
 from roboloop.scene.families import complete
 from roboloop.scene.graph import SceneObject
+from roboloop.sim import CONTROL_DT
 from roboloop.station import STATIONS
 from roboloop.task.make import make_task
 from scenes import make_object, make_scene
@@ -123,7 +123,7 @@ def test_the_arm_goes_around_a_cabinet(name: str, upright: bool):
     path = arm.travel(qpos, hands[:1], hands[1:], allowed=allowed)
     whole = np.concatenate([ik.q[:1], path])
     np.testing.assert_allclose(arm.eef(path[-1])[:3, 3], hands[1, :3, 3], atol=0.004)
-    assert np.abs(np.diff(whole, axis=0)).max() <= 1.05 * MAX_JOINT_STEP
+    assert np.abs(np.diff(whole, axis=0)).max() <= 1.05 * ROBOTS[name].joint_speed * CONTROL_DT
     low, high = robot_chain(name).limits.T
     assert ((path >= low) & (path <= high)).all()
     fine = np.concatenate([np.linspace(p, q, 4) for p, q in pairwise(whole)])

@@ -32,10 +32,11 @@ from roboloop.generate.preview import (
     draw_episodes,
     of_failure,
 )
+from roboloop.generate.rank import N_PLANNED, rank
 from roboloop.generate.segments import MAX_OFFSET
 from roboloop.generate.select import How, Selection
 from roboloop.generate.sources import read_recordings, read_sources
-from roboloop.generate.transform import Carrying, Transformer, rank
+from roboloop.generate.transform import Carrying, Transformer
 from roboloop.generate.upload import Upload
 from roboloop.interval import percent
 from roboloop.record import to_plain
@@ -51,8 +52,8 @@ STAGE = 3
 CHUNK = 10
 """Cells that are stepped together."""
 N_EPISODES = {"tiny": 6, "small": 150, "full": 2000}
-N_TRIALS = 18
-"""Scenes in which the best sources are compared."""
+N_TRIALS = 12
+"""Scenes in which the best sources are tried at most, one for ten episodes."""
 MIN_KEPT = 0.1
 """Below this share of successes the run stops: something is wrong."""
 SURPLUS = 1.5
@@ -152,7 +153,8 @@ def run(config: Config) -> None:
 
 def _order(config: Config, task: Task) -> list[int]:
     """Say what is going to be done; rank the sources by how many scenes they fit."""
-    cells = load_cells(list_cousins(config.scene)[:N_TRIALS], task)
+    n_trials = min(N_TRIALS, (config.n or N_EPISODES[config.scale]) // CHUNK)
+    cells = load_cells(list_cousins(config.scene)[: N_PLANNED + n_trials], task)
     if config.slip and not carrying_steps(cells[0]):
         raise RoboloopError("--slip: in this task no arm alone carries anything")
     sources = read_sources(config.demo, config.scene, config.task)
@@ -161,7 +163,7 @@ def _order(config: Config, task: Task) -> list[int]:
     material = f"{len(sources)} source episodes, {len(list_cousins(config.scene)):,} scenes"
     said = (f"scale={config.scale}", f"seed={config.seed}", step, task.instruction, material)
     console.say("  ".join(said))
-    return rank(cells, sources)
+    return rank(cells, sources, config.carrying, config.noise, config.start_spread)
 
 
 def _run_all(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy as np
 from jaxtyping import Float
@@ -17,9 +16,6 @@ from roboloop.generate.carrier import Carrier, aligned
 from roboloop.generate.segments import Segment
 from roboloop.generate.select import Selection, Source, ordered
 from roboloop.task.spec import BOTH
-
-N_BEST = 3
-"""Sources that are tried in all of the cells that `rank` is given."""
 
 
 @dataclass(frozen=True)
@@ -135,34 +131,3 @@ class Transformer:
     def _held(self, index: int) -> int:
         """The body that is held in a stage."""
         return self.cell.frame_body(str(self.cell.task.held(index)))
-
-
-def rank(cells: Sequence[Cell], sources: Sequence[Source]) -> list[int]:
-    """Order sources by in how many cells their first two stages can be planned, most first.
-
-    When all demonstrations follow one source that fits everywhere, they look alike, and a policy
-    need not learn to choose. All are tried in a third of the cells, the best few in the others.
-    """
-    n_first = ceil(len(cells) / 3)
-
-    def fits(i: int, some: Sequence[Cell]) -> int:
-        return sum(_fits(cell, sources[i]) for cell in some)
-
-    n_fits = [fits(i, cells[:n_first]) for i in range(len(sources))]
-    order = sorted(range(len(sources)), key=lambda i: -n_fits[i])
-    best, others = order[:N_BEST], order[N_BEST:]
-    return sorted(best, key=lambda i: -n_fits[i] - fits(i, cells[n_first:])) + others
-
-
-def _fits(cell: Cell, source: Source) -> bool:
-    """Whether a source's first two steps can be planned in a cell."""
-    expert, qpos = Transformer(cell, [source], np.random.default_rng(0)), cell.home_qpos.copy()
-    try:
-        last = expert.plan(0, qpos).ctrl[-1]
-        for arm in cell.arms:
-            q = last[arm.ctrl][:-1]
-            qpos[arm.arm_qpos] = np.where(np.isnan(q), qpos[arm.arm_qpos], q)
-        expert.plan(1, qpos)
-    except Unreachable:
-        return False
-    return True

@@ -1,0 +1,67 @@
+"""Which source demonstrations are the best to carry: first by plans, then in physics."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from roboloop.cell import Cell
+from roboloop.demo.execute import attempt, rngs_for
+from roboloop.demo.goals import Unreachable
+from roboloop.generate.select import Source
+from roboloop.generate.transform import Carrying, Transformer
+
+STAGE = 31
+"""Number of the trials in the seeds of everything random."""
+N_PLANNED, N_BEST = 6, 3
+"""Cells in which all sources are planned, and how many of them are then tried."""
+
+
+def rank(
+    cells: Sequence[Cell],
+    sources: Sequence[Source],
+    carrying: Carrying | None = None,
+    noise: float = 0.0,
+    start_spread: float = 0.0,
+) -> list[int]:
+    """Order sources by how well they serve, the best first.
+
+    When all demonstrations follow one source that works everywhere, they look alike, and a policy
+    need not learn to choose. A source counts by in how many of the first `N_PLANNED` cells its
+    first two steps can be planned; the best `N_BEST` then by in how many of the other cells an
+    attempt with that source alone succeeds, for a plan does not tell a firm grasp from a poor one.
+
+    Args:
+        cells: Where; they share a layout.
+        sources: The stages' segments of every source episode.
+        carrying: How attempts are varied.
+        noise: See `attempt`.
+        start_spread: See `attempt`.
+    """
+    n_fits = [sum(_fits(cell, source) for cell in cells[:N_PLANNED]) for source in sources]
+    order = sorted(range(len(sources)), key=lambda i: -n_fits[i])
+    others = cells[N_PLANNED:]
+    if not others:
+        return order
+
+    def successes(i: int) -> int:
+        rngs = rngs_for(0, STAGE, range(len(others)))
+        pairs = zip(others, rngs, strict=True)
+        experts = [Transformer(cell, [sources[i]], rng, carrying) for cell, rng in pairs]
+        ends = attempt(others, experts, range(len(others)), rngs, noise, start_spread)
+        return sum(not end.reason for end in ends)
+
+    return sorted(order[:N_BEST], key=lambda i: -successes(i)) + order[N_BEST:]
+
+
+def _fits(cell: Cell, source: Source) -> bool:
+    """Whether a source's first two steps can be planned in a cell."""
+    expert, qpos = Transformer(cell, [source], np.random.default_rng(0)), cell.home_qpos.copy()
+    try:
+        last = expert.plan(0, qpos).ctrl[-1]
+        for arm in cell.arms:
+            q = last[arm.ctrl][:-1]
+            qpos[arm.arm_qpos] = np.where(np.isnan(q), qpos[arm.arm_qpos], q)
+        expert.plan(1, qpos)
+    except Unreachable:
+        return False
+    return True
