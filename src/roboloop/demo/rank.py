@@ -64,9 +64,9 @@ def ranked_grasps(
         raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {hand}")
     cost = _cost(arm, what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
     Ts_body_eef = grasps.Ts_body_eef[keep[np.argsort(cost)]]
-    if cell.is_free(what):
+    if near is None:
         return Ts_body_eef[:MAX_GRASPS]
-    return Ts_body_eef[varied(Ts_body_eef, MAX_GRASPS)]  # around a handle there is little room
+    return Ts_body_eef[varied(Ts_body_eef, MAX_GRASPS)]  # around a point there is little room
 
 
 def varied(Ts_body_eef: Float[np.ndarray, "K 4 4"], n: int) -> list[int]:
