@@ -16,7 +16,7 @@ from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
 from roboloop.policy.samples import (
     Samples,
-    hand_in_world,
+    fit_base_frame,
     measure_scaling,
     shifted,
     waypoint_frames,
@@ -317,7 +317,7 @@ def test_the_frame_of_the_hand_is_found_from_where_it_acts():
     objects = rng.normal(0, 0.1, (len(cache.state), 2, 15)).astype(np.float32)
     eef = cache.action_eef.copy()
     eef[:, :3] = pose.transform(T, objects[:, 1, :3].astype(float)) + 0.01  # held off its middle
-    found = hand_in_world(Samples(replace(cache, objects=objects, action_eef=eef), SMALL))
+    found = fit_base_frame(Samples(replace(cache, objects=objects, action_eef=eef), SMALL))
     T[:3, 3] += 0.01
     assert np.allclose(found, T, atol=1e-5)
 

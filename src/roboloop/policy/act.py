@@ -156,8 +156,9 @@ class Act(nn.Module):
             p_objects = objects[..., :3] @ R.T + p
             objects = (objects - self.objects_mean) / self.objects_std
             if noise is not None:
-                sizes = [self.config.object_shift] * 3 + [self.config.object_noise] * 12
-                objects = objects + torch.tensor(sizes) * normal(objects, noise)
+                sizes = torch.full(objects.shape[-1:], self.config.object_noise)
+                sizes[:3] = self.config.object_shift
+                objects = objects + sizes * normal(objects, noise)
         first, n = state[:, 0], self.n_arm
         p, x, y = first[:, n + 1 : n + 10].unflatten(-1, (3, 3)).unbind(1)
         hand = Hand(p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))

@@ -184,7 +184,7 @@ class Scaling:
     """Of where objects are, for policies that are told; none for the others."""
     objects_std: Float32[Array, "n_obj 15"]
     T_base_world: Float32[Array, "4 4"]
-    """From the frame in which objects are told to that of the hand; see `hand_in_world`."""
+    """From the frame in which objects are told to that of the hand; see `fit_base_frame`."""
 
 
 MIN_STD = 0.01
@@ -197,7 +197,7 @@ def measure_scaling(samples: Samples) -> Scaling:
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
     objects = samples.cache.objects
-    T_base_world = np.eye(4) if objects is None else hand_in_world(samples)
+    T_base_world = np.eye(4) if objects is None else fit_base_frame(samples)
     objects = np.zeros((1, 0, OBJECT_NUMBERS), np.float32) if objects is None else objects
 
     def std(values: Array) -> Array:
@@ -219,13 +219,13 @@ def measure_scaling(samples: Samples) -> Scaling:
     )
 
 
-def hand_in_world(samples: Samples) -> Float64[Array, "4 4"]:
-    """Find the frame of the hand in that of the objects: the hand acts at one of them.
+def fit_base_frame(samples: Samples) -> Float64[Array, "4 4"]:
+    """Find the robot's base in the frame that objects are told in: the hand acts at one of them.
 
     Of all waypoints and objects the pair counts that a rigid motion brings together best.
 
     Returns:
-        What takes an object's position to the base frame.
+        `T_base_world`, which takes an object's position to the base frame.
 
     Source: Kabsch 1976, "A solution for the best rotation to relate two sets of vectors".
     """
