@@ -1,21 +1,25 @@
 """What generated demonstrations are good for: policies trained on them, without images.
 
-    python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--seeds 1] [--steps 3000] [--json]
+    python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--seeds 3] [--steps 3000]
+        [--out DIR] [--json]
 
-Of every preset ten demonstrations are planned and `n` generated. A policy that is told where the
-objects are learns from the ten alone, and one from the generated ones; both are rolled out in
-held-out resets, success judged at the end. Published figures are of image policies (BC-RNN, 1,000
-demonstrations, the best of all checkpoints over 50 rollouts): Mandlekar et al. 2023, "MimicGen".
+Of every preset ten demonstrations are planned and `n` generated. A policy that is told where things
+are learns from the ten alone, and one from the generated ones, with every seed; all are rolled out
+in held-out resets, success judged at the end. With `--out` what is there is not made again.
+Published figures are of image policies (BC-RNN, 1,000 demonstrations, the best of all checkpoints
+over 50 rollouts, three seeds): Mandlekar et al. 2023, "MimicGen".
 """
 
 import argparse
 import json
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from benchmarks.generate import Setup, cpu_seconds
 
+from roboloop.data.cache import build_cache, read_cache
 from roboloop.evaluate import command as evaluate
 from roboloop.generate import command as generate
 from roboloop.interval import percent
@@ -26,51 +30,72 @@ PUBLISHED = {
     "stack_d0": (26.0, 100.0), "stack_d1": (26.0, 99.3), "stack_three_d0": (0.7, 92.7),
     "stack_three_d1": (0.7, 86.7), "square_d0": (11.3, 90.7), "square_d1": (11.3, 73.3),
     "square_d2": (11.3, 49.3), "threading_d0": (19.3, 98.0), "threading_d1": (19.3, 60.7),
-    "threading_d2": (19.3, 38.0), "three_pieces_d0": (1.3, 82.0), "three_pieces_d1": (1.3, 62.7),
+    "threading_d2": (19.3, 38.0), "coffee_d0": (74.0, 100.0), "coffee_d1": (74.0, 90.7),
+    "coffee_d2": (74.0, 77.3), "three_pieces_d0": (1.3, 82.0), "three_pieces_d1": (1.3, 62.7),
     "three_pieces_d2": (1.3, 13.3), "nut_assembly_d0": (0.0, 53.3),
     "kitchen_d0": (54.7, 100.0), "kitchen_d1": (54.7, 76.0),
     "coffee_preparation_d0": (12.7, 97.3), "coffee_preparation_d1": (12.7, 42.0),
 }  # fmt: skip
 """Success of a policy from ten human demonstrations of D0, and from 1,000 generated ones, %."""
-BATCH, N_ROLLOUTS, HORIZON_STEPS = 256, 100, 400
+CHECKED = [f"{task}_{d}" for task in ("stack", "square", "threading", "coffee", "three_pieces")
+           for d in ("d0", "d1")]  # fmt: skip
+BATCH, N_ROLLOUTS = 256, 100
+PATIENCE = 1.5
+"""Steps of a rollout, over those of the longest demonstration."""
 
 
-def check(preset: str, n: int, seed: int, steps: int, folder: Path) -> dict[str, list[int]]:
-    """Successes and rollouts of a policy from the sources, and of one from what was generated."""
-    setup = Setup(folder, preset)
-    data = folder / "data"
-    flags = {"seed": seed, "quiet": True}
-    generate.run(generate.Config(setup.demo, setup.scene, setup.task, n=n, px=0, out=data, **flags))
-    result = {}
-    for name, dataset in (("sources", setup.demo), ("generated", data)):
-        policy, out = folder / f"policy_{name}", folder / f"evaluate_{name}"
-        train.run(train.Config(dataset, steps=steps, batch=BATCH, px=0, out=policy, **flags))
-        roll = partial(evaluate.Config, str(policy), setup.scene, setup.task, n=N_ROLLOUTS)
-        evaluate.run(roll(horizon_steps=HORIZON_STEPS, videos=False, out=out, **flags))
+class Check:
+    """Policies of a preset, in a folder."""
+
+    def __init__(self, folder: Path, preset: str, n: int, steps: int) -> None:
+        self.folder, self.steps, self.setup = folder, steps, Setup(folder, preset)
+        self.data = {"sources": self.setup.demo, "generated": folder / "data"}
+        made = [self.setup.demo, self.setup.scene, self.setup.task]
+        generate.run(generate.Config(*made, n=n, px=0, out=self.data["generated"], quiet=True))
+        starts = read_cache(build_cache(self.data["generated"], 0)).starts
+        self.horizon = int(PATIENCE * np.diff(starts).max())
+
+    def success(self, name: str, seed: int) -> tuple[int, int]:
+        """Successes and rollouts of a policy from the `sources` or from what was `generated`."""
+        policy, out = (self.folder / f"{part}_{name}_{seed}" for part in ("policy", "evaluate"))
+        common = {"seed": seed, "quiet": True}
+        learning = {"steps": self.steps, "batch": BATCH, "px": 0, "out": policy}
+        train.run(train.Config(self.data[name], **learning, **common))
+        rolling = {"n": N_ROLLOUTS, "horizon_steps": self.horizon, "videos": False, "out": out}
+        made = [str(policy), self.setup.scene, self.setup.task]
+        evaluate.run(evaluate.Config(*made, **rolling, **common))
         (row,) = read_json(out / "results.json")["rows"]
-        result[name] = [row["successes"], row["n"]]
-    return result
+        return row["successes"], row["n"]
 
 
 def main() -> None:
-    """Print the success of both policies beside the published ones."""
+    """Print the success of all policies beside the published ones."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("presets", nargs="*", default=["stack_d0"])
+    parser.add_argument("presets", nargs="*", default=CHECKED)
     parser.add_argument("-n", type=int, default=1000, help="demonstrations to generate")
-    parser.add_argument("--seeds", type=int, default=1, help="runs of generating and training")
+    parser.add_argument("--seeds", type=int, default=3, help="of training and of the rollouts")
     parser.add_argument("--steps", type=int, default=3000, help="training steps")
+    parser.add_argument("--out", type=Path, help="folder to keep everything in")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = {}
     for preset in options.presets:
-        for seed in range(options.seeds):
-            start = cpu_seconds()
-            with TemporaryDirectory() as folder:
-                row = check(preset, options.n, seed, options.steps, Path(folder))
-            rows[f"{preset} seed {seed}"] = row
-            said = " · ".join(f"{name} {percent(*row[name])}" for name in row)
-            spent = cpu_seconds() - start
-            print(f"{preset} seed {seed}: {said}; published {PUBLISHED[preset]}; {spent:.0f} CPU s")
+        start = cpu_seconds()
+        kept = None if options.out is None else nullcontext(options.out / preset)
+        with kept or TemporaryDirectory() as folder:
+            check = Check(Path(folder), preset, options.n, options.steps)
+            row = {
+                name: [check.success(name, seed) for seed in range(options.seeds)]
+                for name in check.data
+            }
+        said = []
+        for name, each in row.items():
+            seeds = ", ".join(f"{good}" for good, _ in each)
+            said.append(f"{name} {percent(*np.sum(each, 0))} (of {N_ROLLOUTS} each: {seeds})")
+        rows[preset] = row
+        spent = cpu_seconds() - start
+        published = " and ".join(f"{rate:.1f} %" for rate in PUBLISHED[preset])
+        print(f"{preset}: {'; '.join(said)}; published {published}; {spent:.0f} CPU s", flush=True)
     if options.json:
         print(json.dumps(rows))
 

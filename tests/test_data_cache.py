@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data_episodes import make_dataset, make_episode
+from roboloop import pose
 from roboloop.data.cache import build_cache, read_cache
 from roboloop.data.reader import iter_episodes
 from roboloop.errors import RoboloopError
@@ -77,15 +78,33 @@ def test_a_camera_with_frames_missing_makes_no_cache(tmp_path):
     assert not any((dataset / "cache").iterdir())
 
 
+NAMES = ("mug", "cabinet/drawer_0", "robot/base")
+
+
+def make_told(seed, names=NAMES):
+    return make_episode(seed, n_objects=3, object_names=names)
+
+
 def test_without_images_it_says_where_objects_are(tmp_path):
-    dataset = make_dataset(tmp_path, [make_episode(0), make_episode(1)])
+    dataset = make_dataset(tmp_path, [make_told(0), make_told(1)])
     cache = read_cache(build_cache(dataset, 0))
     poses = np.concatenate([e.object_poses for e in iter_episodes(dataset, images=False)])
+    Ts = pose.from_vector(poses)
+    wanted = pose.inverse(Ts[:, 2:]) @ Ts[:, :2]
     assert not cache.images and cache.objects is not None
-    assert np.allclose(cache.objects[..., :3], poses[..., :3], atol=1e-6)
-    x, y, twice = np.split(cache.objects[..., 3:], (3, 6), axis=-1)
-    assert np.allclose(np.linalg.norm(x, axis=-1), 1, atol=1e-5)
-    assert np.allclose((x * y).sum(-1), 0, atol=1e-5)
+    assert np.allclose(cache.objects[..., :3], wanted[..., :3, 3], atol=1e-5)
+    x, y, multiples = np.split(cache.objects[..., 3:], (3, 6), axis=-1)
+    assert np.allclose(x, wanted[..., :3, 0], atol=1e-5)
+    assert np.allclose(y, wanted[..., :3, 1], atol=1e-5)
     yaw = np.arctan2(x[..., 1], x[..., 0])
-    multiples = [f(k * yaw) for f in (np.cos, np.sin) for k in (2, 3, 4)]
-    assert np.allclose(twice, np.stack(multiples, -1), atol=1e-4)
+    parts = [f(k * yaw) for f in (np.cos, np.sin) for k in (2, 3, 4)]
+    assert np.allclose(multiples, np.stack(parts, -1), atol=1e-4)
+
+
+def test_without_images_it_wants_to_know_where_the_same_objects_are(tmp_path):
+    nameless = make_dataset(tmp_path / "a", [make_told(0, ())])
+    with pytest.raises(RoboloopError, match="no poses of objects"):
+        build_cache(nameless, 0)
+    other = make_told(1, ("can", *NAMES[1:]))
+    with pytest.raises(RoboloopError, match="not the same objects in all episodes"):
+        build_cache(make_dataset(tmp_path / "b", [make_told(0), other]), 0)

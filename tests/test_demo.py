@@ -333,7 +333,19 @@ def test_a_grasp_goes_on_as_the_source_did(planned):
     assert (longer.ctrl[n:, -1] == plain.ctrl[-1, -1]).all()
 
 
-def test_trackers_and_episodes_have_things_in_the_same_order(planned):
+def test_episodes_tell_where_everything_is(planned):
     cell, episode = planned
     qpos = qpos_of(cell.model, episode.sim_states[0])
-    np.testing.assert_array_equal(qpos[cell.object_qpos], episode.object_poses[0].ravel())
+    Ts = dict(zip(episode.object_names, episode.object_poses[0], strict=True))
+    for body, address in cell.free_bodies.items():
+        wanted = qpos[address : address + 7]
+        np.testing.assert_allclose(Ts[cell.model.body(body).name], wanted, atol=1e-12)
+    np.testing.assert_allclose(
+        pose.from_vector(Ts["robot/base"]), cell.mount.T_world_base, atol=1e-12
+    )
+    furniture = {obj.name for obj in cell.graph.objects} - {
+        cell.model.body(body).name for body in cell.free_bodies
+    }
+    for name in furniture:
+        wanted = cell.graph.object(name).T_world_obj
+        np.testing.assert_allclose(pose.from_vector(Ts[name]), wanted, atol=1e-12)

@@ -11,16 +11,10 @@ from roboloop.errors import RoboloopError
 from roboloop.policy.act_policy import ActPolicy
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.load import load_policy
-from roboloop.policy.model import conv, grid
+from roboloop.policy.model import ObjectEncoder, Things, conv, grid
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
-from roboloop.policy.samples import (
-    Samples,
-    fit_base_frame,
-    measure_scaling,
-    shifted,
-    waypoint_frames,
-)
+from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
 from roboloop.policy.text import hash_words
 from roboloop.policy.train import Schedule, read_curve, train
 
@@ -169,18 +163,20 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
     cache = replace(cache, images={}, objects=objects)
     train(cache, replace(make_checkpoint(), cameras=(), px=0), SCHEDULE, tmp_path, seed=0)
     policy = load_policy(str(tmp_path))
-    assert policy.sees_environment
+    assert policy.sense == "poses"
     now = {"observation.state": cache.state[:2], "task": [TASK] * 2}
-    poses = rng.normal(size=(2, 14))
-    seen = policy.act({**now, "observation.environment_state": poses})
-    assert seen.shape == (2, SMALL.chunk_steps, N_ARM + 1)
-    unseen = {**now, "observation.environment_state": np.where(poses > 0, poses, np.nan)}
-    assert np.array_equal(policy.act(unseen), seen)  # they are where they were
-    assert not np.array_equal(
-        policy.act({**now, "observation.environment_state": poses[::-1]}), seen
+    Ts = pose.from_parts(
+        rng.normal(size=(2, 2, 3)), pose.rotvec_to_matrix(rng.normal(size=(2, 2, 3)))
     )
-    with pytest.raises(RoboloopError, match="gives 8 numbers, wanted the poses of 2 objects"):
-        policy.act({**now, "observation.environment_state": poses[:, :8]})
+    seen = policy.act({**now, "observation.environment_state": Ts})
+    assert seen.shape == (2, SMALL.chunk_steps, N_ARM + 1)
+    hidden = Ts.copy()
+    hidden[0, 1] = np.nan
+    unseen = {**now, "observation.environment_state": hidden}
+    assert np.array_equal(policy.act(unseen), seen)  # it is where it was
+    assert not np.array_equal(policy.act({**now, "observation.environment_state": Ts[::-1]}), seen)
+    with pytest.raises(RoboloopError, match="poses of 1 objects .* trained on 2"):
+        policy.act({**now, "observation.environment_state": Ts[:, :1]})
     with pytest.raises(RoboloopError, match="the policy needs observation.environment_state"):
         policy.act(now)
 
@@ -188,7 +184,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 4"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 5"):
         load_policy(str(tmp_path))
 
 
@@ -310,16 +306,21 @@ def test_windows_hold_the_last_action_of_an_episode():
     np.testing.assert_array_equal(batch["imitate"][0, 0], np.zeros(4))
 
 
-def test_the_frame_of_the_hand_is_found_from_where_it_acts():
+def test_places_are_pointed_at_in_the_frame_of_the_object():
     rng = np.random.default_rng(0)
-    cache = make_cache(n_episodes=30)
-    T = pose.from_parts(np.array([0.5, -0.1, 0.2]), pose.rotvec_to_matrix(np.array([0, 0, 2.0])))
-    objects = rng.normal(0, 0.1, (len(cache.state), 2, 15)).astype(np.float32)
-    eef = cache.action_eef.copy()
-    eef[:, :3] = pose.transform(T, objects[:, 1, :3].astype(float)) + 0.01  # held off its middle
-    found = fit_base_frame(Samples(replace(cache, objects=objects, action_eef=eef), SMALL))
-    T[:3, 3] += 0.01
-    assert np.allclose(found, T, atol=1e-5)
+    encoder = ObjectEncoder(SMALL, 2, 1)
+    Ts = pose.from_parts(
+        rng.normal(size=(5, 2, 3)), pose.rotvec_to_matrix(rng.normal(size=(5, 2, 3)))
+    )
+    p, R = (torch.tensor(part, dtype=torch.float) for part in (Ts[..., :3, 3], Ts[..., :3, :3]))
+    encoder.pointer = torch.nn.Linear(SMALL.d_model, 2)
+    with torch.no_grad():
+        encoder.pointer.bias[:] = torch.tensor([-100.0, 100.0])
+    way = torch.tensor([[[0.1, 0.2, 0.3]]]).expand(5, 1, 3)
+    context = torch.zeros(5, SMALL.d_model)
+    places = encoder.point(context, Things(torch.zeros(5, 2, 15), p, R), way)
+    wanted = pose.transform(Ts[:, 1], np.array([0.1, 0.2, 0.3]))
+    np.testing.assert_allclose(places[:, 0].detach(), wanted, atol=1e-5)
 
 
 def test_phrasings_are_close_and_order_matters():

@@ -125,6 +125,28 @@ class Cell:
         joints = self.model.body_jntadr[np.unique(self.model.flex_vertbodyid)]
         return (self.model.jnt_qposadr[joints][:, None] + np.arange(3)).ravel()
 
+    @cached_property
+    def tracked_bodies(self) -> dict[str, int]:
+        """Name -> id of what an episode tells the poses of.
+
+        The objects, their parts that move by a joint, and the arms' bases (`robot/...`).
+        """
+        model = self.model
+        first = {int(b) for b in np.flatnonzero(model.body_parentid == 0)}
+        moved = {self.joint_body(address) for address in self.joint_qpos}
+        bodies = sorted((first | moved) - {0} - {int(b) for b in model.flex_vertbodyid})
+        return {model.body(b).name: b for b in bodies}
+
+    def body_poses(self, qpos: Float[np.ndarray, "T nq"]) -> Float[np.ndarray, "T n_bodies 7"]:
+        """World poses (xyz, wxyz) of `tracked_bodies`; NaN where qpos is."""
+        data, ids = mujoco.MjData(self.model), [*self.tracked_bodies.values()]
+        poses = np.empty((len(qpos), len(ids), 7))
+        for row, each in zip(poses, qpos, strict=True):
+            data.qpos[:] = each
+            mujoco.mj_kinematics(self.model, data)
+            row[:] = np.concatenate([data.xpos[ids], data.xquat[ids]], 1)
+        return poses
+
     def with_hand(self, qpos: Float[np.ndarray, "nq"], opening: float) -> Float[np.ndarray, "nq"]:
         """The configuration with the hand's fingers at `opening`, as `Robot.gripper_open` is."""
         result = qpos.copy()
@@ -252,6 +274,10 @@ class Cell:
     def joint_at(self, address: int) -> int:
         """Id of the joint at an address of qpos."""
         return int(np.flatnonzero(self.model.jnt_qposadr == address)[0])
+
+    def joint_body(self, address: int) -> int:
+        """The body that the joint at an address of qpos moves."""
+        return int(self.model.jnt_bodyid[self.joint_at(address)])
 
     def free_address(self, role: str) -> int:
         """Address in qpos of the pose (xyz, wxyz) of the free object that plays a role."""

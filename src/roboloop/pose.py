@@ -25,9 +25,9 @@ def from_parts(p: Float[Array, "*B 3"], R: Float[Array, "*B 3 3"]) -> Float[Arra
     return T
 
 
-def from_vector(value: Float[Array, "7"]) -> Float[Array, "4 4"]:
-    """The pose that a free joint's part of qpos (xyz, wxyz) is."""
-    return from_parts(value[:3], quat_to_matrix(value[3:]))
+def from_vector(value: Float[Array, "*B 7"]) -> Float[Array, "*B 4 4"]:
+    """The poses that free joints' parts of qpos (xyz, wxyz) are."""
+    return from_parts(value[..., :3], quat_to_matrix(value[..., 3:]))
 
 
 def to_vector(T: Float[Array, "4 4"]) -> Float[Array, "7"]:

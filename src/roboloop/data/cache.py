@@ -27,10 +27,11 @@ from roboloop.data.reader import (
 )
 from roboloop.data.views import View
 from roboloop.errors import RoboloopError
+from roboloop.robot import PREFIX
 from roboloop.run import atomic_path, read_json, write_json
 
 Array = np.ndarray
-VERSION = 4
+VERSION = 5
 COLUMNS = {
     "state": "observation.state",
     "action": "action.intended",
@@ -62,7 +63,7 @@ class Cache:
     views: dict[str, View] = field(default_factory=dict)
     """Where the cameras are, for those that are calibrated."""
     objects: Float32[Array, "n n_obj 15"] | None = None
-    """In place of images, of each free object what `object_numbers` says."""
+    """In place of images, of each object and moving part what `object_numbers` says."""
 
     @property
     def hand_cameras(self) -> tuple[str, ...]:
@@ -99,8 +100,7 @@ def build_cache(dataset: Path | str, px: int) -> Path:
             for camera in cameras:
                 _write_images(info, camera, px, temporary / f"images_{camera}.npy")
             if not px:
-                poses = [episode.object_poses for episode in iter_episodes(dataset, images=False)]
-                np.save(temporary / OBJECTS, object_numbers(np.concatenate(poses)))
+                np.save(temporary / OBJECTS, object_numbers(_relative_poses(info)))
             record = {"key": key, "px": px, "cameras": cameras, "tasks": episodes}
             write_json(temporary / "cache.json", record)
     except OSError as error:
@@ -119,16 +119,36 @@ def read_cache(folder: Path | str) -> Cache:
     return Cache(images=images, tasks=tuple(record["tasks"]), objects=objects, **arrays)
 
 
-def object_numbers(poses: Float64[Array, "*B 7"]) -> Float32[Array, "*B 15"]:
-    """What a policy is told of poses (xyz, wxyz).
+def object_numbers(T_base_obj: Float64[Array, "*B 4 4"]) -> Float32[Array, "*B 15"]:
+    """What a policy is told of where things are in the frame of the arm's base.
 
     The position (m), the x and y axes, and cosine and sine of two, three and four times the yaw:
     where things look the same from as many sides, those are what a hand's turn depends on.
     """
-    R = pose.quat_to_matrix(poses[..., 3:])
+    R = T_base_obj[..., :3, :3]
     yaw = np.arctan2(R[..., 1, 0], R[..., 0, 0])[..., None] * [2, 3, 4]
-    parts = (poses[..., :3], R[..., 0], R[..., 1], np.cos(yaw), np.sin(yaw))
+    parts = (T_base_obj[..., :3, 3], R[..., 0], R[..., 1], np.cos(yaw), np.sin(yaw))
     return np.concatenate(parts, -1).astype(np.float32)
+
+
+def _relative_poses(info: DatasetInfo) -> Float64[Array, "n n_obj 4 4"]:
+    """Poses of all objects and moving parts in the frame of the first arm's base.
+
+    Raises:
+        RoboloopError: It is not known where the base is, or scenes have other things.
+    """
+    names, parts = None, []
+    for episode in iter_episodes(info.folder, images=False):
+        names = names or episode.object_names
+        arms = [name.startswith(PREFIX) for name in names]
+        if not any(arms) or episode.object_names != names:
+            same = "not the same objects in all episodes" if any(arms) else "no poses of objects"
+            hint = "give --px, to learn from images; or `roboloop generate` it anew"
+            raise RoboloopError(f"the dataset has {same}", hint, info.folder)
+        Ts = pose.from_vector(episode.object_poses)
+        T_world_base = Ts[:, [arms.index(True)]]
+        parts.append(pose.inverse(T_world_base) @ Ts[:, np.logical_not(arms)])
+    return np.concatenate(parts)
 
 
 def _write_columns(info: DatasetInfo, folder: Path) -> list[str]:

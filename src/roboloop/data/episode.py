@@ -35,7 +35,7 @@ class Episode:
     """Full simulator state before every control step and after the last: replay is bit-exact.
     (T + 1, 0) where there is none; the last is NaN where only it is not known."""
     object_poses: Float64[Array, "T n_obj 7"]
-    """World poses of the objects: xyz, quaternion wxyz."""
+    """World poses (xyz, quaternion wxyz) of the objects, their moving parts and the arms' bases."""
     subtasks: tuple[tuple[str, int, int], ...]
     """Stages of the task as (name, first step, one past the last step)."""
     task: str
@@ -47,7 +47,8 @@ class Episode:
     robot: str
     fps: int = 20
     object_names: tuple[str, ...] = ()
-    """Names of the rows of `object_poses`; empty when they are not known."""
+    """Names of the columns of `object_poses`, as in the model: `cabinet/drawer_0` is a part, those
+    of arms begin with `robot/`. Empty when they are not known."""
 
     def __post_init__(self) -> None:
         """Check lengths, shapes and types."""

@@ -202,8 +202,6 @@ class _Record:
     def _episode(self, ctrl: np.ndarray, states: np.ndarray, success: bool, seed: int) -> Episode:
         cell = self.cell
         qpos = qpos_of(cell.model, states)
-        free = [o.name for o in cell.graph.objects if _free(cell, o.name) is not None]
-        poses = [qpos[:-1, (a := _free(cell, n)) : a + 7] for n in free]  # pyright: ignore
         return Episode(
             state=proprioception(cell, qpos[:-1]),
             action=ctrl.astype(np.float32),
@@ -212,14 +210,14 @@ class _Record:
             action_eef=_eef_targets(cell, ctrl),
             images=None,
             sim_states=states,
-            object_poses=np.stack(poses, 1) if free else np.zeros((len(ctrl), 0, 7)),
+            object_poses=cell.body_poses(qpos[:-1]),
             subtasks=tuple(self._subtasks),
             task=cell.task.instruction,
             success=success,
             scene=cell.name,
             seed=seed,
             robot=cell.task.robot,
-            object_names=tuple(free),
+            object_names=tuple(cell.tracked_bodies),
         )
 
 
@@ -287,11 +285,3 @@ def _eef_targets(cell: Cell, ctrl: np.ndarray) -> np.ndarray:
         opening = arm.robot.opening(gripper)[:, None]
         parts += [T[:, :3, 3], pose.matrix_to_quat(T[:, :3, :3]), opening]
     return np.concatenate(parts, 1).astype(np.float32)
-
-
-def _free(cell: Cell, name: str) -> int | None:
-    """Address in qpos of an object's pose; None for furniture."""
-    body = cell.model.body(name)
-    if not body.jntnum[0] or cell.model.jnt_type[body.jntadr[0]] != 0:
-        return None
-    return int(cell.model.jnt_qposadr[body.jntadr[0]])

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.demo.execute import SETTLE_STEPS, proprioception, start_state
 from roboloop.demo.judge import judge
 from roboloop.evaluate.disturb import Disturbance
 from roboloop.evaluate.tracker import Tracker
-from roboloop.policy.base import ENVIRONMENT, STATE, Policy
+from roboloop.policy.base import ENVIRONMENT, STATE, TRACKED, Policy, Sense
 from roboloop.render import Renderer, episode_cameras
+from roboloop.robot import PREFIX
 from roboloop.sim import Simulation, qpos_of
 
 ANY_PX = 64
@@ -66,9 +68,9 @@ def rollout(
         for done in range(0, horizon_steps, execute_steps):
             now = sim.states
             seen = (
-                sense(cells, now, trackers)
-                if policy.sees_environment
-                else observe(cells, now, renderer)
+                observe(cells, now, renderer)
+                if policy.sense == "images"
+                else told(cells, now, trackers, policy.sense)
             )
             chunk = policy.act({**seen, "task": tasks})
             n = min(execute_steps, chunk.shape[1], horizon_steps - done)
@@ -105,14 +107,30 @@ def observe(
     return {"observation.state": proprioception(first, qpos_of(first.model, states)), **images}
 
 
-def sense(
-    cells: Sequence[Cell], states: Float[np.ndarray, "N nstate"], trackers: Sequence[Tracker]
+def told(
+    cells: Sequence[Cell],
+    states: Float[np.ndarray, "N nstate"],
+    trackers: Sequence[Tracker],
+    sense: Sense,
 ) -> dict[str, np.ndarray]:
     """What a policy that sees no images is told; see `observe`."""
     qpos = [qpos_of(cell.model, state) for cell, state in zip(cells, states, strict=True)]
     tracked = [tracker.see(q) for tracker, q in zip(trackers, qpos, strict=True)]
-    first = cells[0]  # they share a layout
-    return {STATE: proprioception(first, np.stack(qpos)), ENVIRONMENT: np.stack(tracked)}
+    known = {STATE: proprioception(cells[0], np.stack(qpos))}  # they share a layout
+    if sense == "tracker":
+        return known | {TRACKED: np.stack(tracked)}
+    return known | {ENVIRONMENT: np.stack([*map(_tracked_poses, cells, qpos, tracked)])}
+
+
+def _tracked_poses(
+    cell: Cell, qpos: Float[np.ndarray, "nq"], tracked: Float[np.ndarray, "m"]
+) -> Float[np.ndarray, "n_obj 4 4"]:
+    """Poses of objects and moving parts in the frame of the first arm's base."""
+    seen = qpos.copy()
+    seen[cell.object_qpos] = tracked
+    Ts = pose.from_vector(cell.body_poses(seen[None])[0])
+    things = [not name.startswith(PREFIX) for name in cell.tracked_bodies]
+    return pose.inverse(cell.arms[0].mount.T_world_base) @ Ts[things]
 
 
 def _judged(cell: Cell, states: np.ndarray, settled: np.ndarray, failed: bool) -> Rollout:

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from roboloop.policy.base import Checkpoint
-from roboloop.policy.model import SPREAD, ActModel, Hand, Sight, centres
+from roboloop.policy.model import SPREAD, ActModel, Hand, Sight, Things, centres
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.samples import N_WAYPOINTS, Scaling
 
@@ -36,7 +36,6 @@ class Act(nn.Module):
     posture_std: Tensor
     objects_mean: Tensor
     objects_std: Tensor
-    T_base_world: Tensor
 
     def __init__(
         self,
@@ -150,20 +149,20 @@ class Act(nn.Module):
         noise: torch.Generator | None = None,
     ) -> Sight:
         """Ask the cameras; of the state they are told what is in the hand, not where it is."""
-        p_objects = None
+        things = None
         if objects is not None:
-            R, p = self.T_base_world[:3, :3], self.T_base_world[:3, 3]
-            p_objects = objects[..., :3] @ R.T + p
-            objects = (objects - self.objects_mean) / self.objects_std
+            known = (objects - self.objects_mean) / self.objects_std
             if noise is not None:
                 sizes = torch.full(objects.shape[-1:], self.config.object_noise)
                 sizes[:3] = self.config.object_shift
-                objects = objects + sizes * normal(objects, noise)
+                known = known + sizes * normal(known, noise)
+            p, x, y = objects[..., :9].unflatten(-1, (3, 3)).unbind(-2)
+            things = Things(known, p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
         first, n = state[:, 0], self.n_arm
         p, x, y = first[:, n + 1 : n + 10].unflatten(-1, (3, 3)).unbind(1)
         hand = Hand(p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
         opening = self._scaled(first)[:, n : n + 1]
-        return self.model.look(images, objects, p_objects, text, opening, hand)
+        return self.model.look(images, things, text, opening, hand)
 
     def _postures(
         self, sight: Sight, places: Float[Tensor, "B P 3"]

@@ -18,6 +18,7 @@ from roboloop.policy.base import (
     TASK,
     Checkpoint,
     Observation,
+    Sense,
     check_observation,
 )
 from roboloop.policy.checkpoint import RECORD, WEIGHTS, read_checkpoint
@@ -31,7 +32,7 @@ class ActPolicy:
 
     def __init__(self, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
         self.checkpoint, self.px = checkpoint, checkpoint.px
-        self.sees_environment = not checkpoint.px
+        self.sense: Sense = "images" if checkpoint.px else "poses"
         self._seen: np.ndarray | None = None
         self._net = Act.of_weights(checkpoint, weights).eval()
 
@@ -66,23 +67,24 @@ class ActPolicy:
             f"images.{name}": torch.from_numpy(observation[IMAGES + name])
             for name in checkpoint.cameras
         }
-        if self.sees_environment:
+        if self.sense == "poses":
             inputs["objects"] = torch.from_numpy(self._objects(observation[ENVIRONMENT]))
         inputs["state"] = torch.from_numpy(observation[STATE])
         inputs["text"] = torch.from_numpy(embed(observation[TASK]))
         with torch.inference_mode():
             return self._net.actions(inputs).numpy()
 
-    def _objects(self, tracked: Float64[np.ndarray, "N m"]) -> Float32[np.ndarray, "N n_obj 15"]:
+    def _objects(
+        self, Ts_base_obj: Float64[np.ndarray, "N n_seen 4 4"]
+    ) -> Float32[np.ndarray, "N n_obj 15"]:
         """What the network is told of the objects; those that are not seen are where they were."""
-        n_objects = len(self._net.objects_mean)
-        if tracked.shape[1] != 7 * n_objects:
+        wanted, given = len(self._net.objects_mean), Ts_base_obj.shape[1]
+        if given != wanted:
             raise RoboloopError(
-                f"the tracker gives {tracked.shape[1]} numbers, wanted the poses of {n_objects} "
-                "objects (7 each)",
-                "policies without images know free objects only, no drawers or doors",
+                f"poses of {given} objects and moving parts, the policy was trained on {wanted}"
             )
         if self._seen is not None:
-            tracked = np.where(np.isnan(tracked), self._seen, tracked)
-        self._seen = tracked
-        return object_numbers(tracked.reshape(len(tracked), n_objects, 7))
+            unseen = np.isnan(Ts_base_obj).any((-1, -2), keepdims=True)
+            Ts_base_obj = np.where(unseen, self._seen, Ts_base_obj)
+        self._seen = Ts_base_obj
+        return object_numbers(Ts_base_obj)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -12,13 +12,18 @@ from roboloop.policy.recipes import ActConfig
 
 STATE, TASK, IMAGES = "observation.state", "task", "observation.images."
 """Keys of an observation: proprioception, instruction, and the prefix of the cameras."""
-ENVIRONMENT = "observation.environment_state"
-"""Key of what a tracker says of things: `Cell.object_qpos`, NaN for what it does not see."""
+ENVIRONMENT, TRACKED = "observation.environment_state", "observation.tracked"
+"""Keys of where things are: as poses, and as a tracker says it, `Cell.object_qpos`.
+
+NaN is what is not seen."""
 
 Observation = Mapping[str, Any]
 """`observation.state` (N, n_state) float32, `observation.images.<camera>` (N, h, w, 3) uint8,
-`task`: N instructions. In place of images, `observation.environment_state` (N, m) float64 for who
-asks for it."""
+`task`: N instructions. In place of images, for who asks for it, `observation.environment_state`
+(N, n_obj, 4, 4) float64, poses of the objects and of their moving parts in the frame of the (first)
+arm's base, or `observation.tracked` (N, m) float64."""
+Sense = Literal["images", "poses", "tracker"]
+"""What a policy is shown, beside `observation.state`."""
 
 
 class Policy(Protocol):
@@ -30,8 +35,8 @@ class Policy(Protocol):
         ...
 
     @property
-    def sees_environment(self) -> bool:
-        """Whether it is shown a tracker's word instead of images."""
+    def sense(self) -> Sense:
+        """What it is shown."""
         ...
 
     @property

@@ -34,6 +34,16 @@ class Hand:
 
 
 @dataclass(frozen=True)
+class Things:
+    """Where things are, for who is told, in the robot's base frame."""
+
+    told: Float[Tensor, "B n_obj 15"]
+    """What is told of them, normalised; in training, with noise."""
+    p_base_obj: Float[Tensor, "B n_obj 3"]
+    R_base_obj: Float[Tensor, "B n_obj 3 3"]
+
+
+@dataclass(frozen=True)
 class Sight:
     """What the cameras (or `OBJECTS`) say. Places are in the robot's base frame, m."""
 
@@ -114,11 +124,18 @@ class ObjectEncoder(nn.Module):
         return self.token(objects) + self.identity, values
 
     def point(
-        self, context: Float[Tensor, "B d"], p_objects: Float[Tensor, "B n_obj 3"]
+        self, context: Float[Tensor, "B d"], things: Things, way: Float[Tensor, "B P 3"]
     ) -> Float[Tensor, "B P 3"]:
-        """Return for each waypoint where the object is that it is at."""
+        """Return for each waypoint the place in the frame of the object that it is at.
+
+        Args:
+            context: What the objects, the task and the hand say together.
+            things: Where the objects are.
+            way: From an object's origin, in its frame, m.
+        """
         weights = self.pointer(context).unflatten(1, (self.n_waypoints, -1)).softmax(-1)
-        return weights @ p_objects
+        places = things.p_base_obj[:, None] + torch.einsum("bnij,bpj->bpni", things.R_base_obj, way)
+        return torch.einsum("bpn,bpni->bpi", weights, places)
 
 
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -205,8 +222,9 @@ class ActModel(nn.Module):
         self.encoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.decoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.norm_memory, self.norm_out = nn.LayerNorm(d), nn.LayerNorm(d)
+        n_place = (7 if n_objects else 4) * n_waypoints
         self.places = nn.ModuleDict(
-            {name: perceptron(d + n_points, 2 * d, 4 * n_waypoints) for name in experts}
+            {name: perceptron(d + n_points, 2 * d, n_place) for name in experts}
         )
         n_postures = n_waypoints * N_POSTURES * (n_arm + 1)
         self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_postures)
@@ -217,8 +235,7 @@ class ActModel(nn.Module):
     def look(
         self,
         images: dict[str, Float[Tensor, "B 3 h w"]],
-        objects: Float[Tensor, "B n_obj 15"] | None,
-        p_objects: Float[Tensor, "B n_obj 3"] | None,
+        things: Things | None,
         text: Float[Tensor, "B n_text"],
         opening: Float[Tensor, "B 1"],
         hand: Hand,
@@ -227,12 +244,11 @@ class ActModel(nn.Module):
 
         The keypoints' positions also reach query and experts directly: attention over normalised
         tokens learns where things are much more slowly. Who is told where objects are points at
-        one of them, and says how far from it.
+        one of them, and says how far from it: some of the way as it lies, some as the base does.
 
         Args:
             images: By camera.
-            objects: What is told of them, normalised.
-            p_objects: Where they are in the base frame, m.
+            things: Where the objects are, for who is told.
             text: The embedded instruction.
             opening: Of the hand, normalised.
             hand: Where it is.
@@ -241,8 +257,8 @@ class ActModel(nn.Module):
         views = {name: encoder(images[name], task) for name, encoder in self.cameras.items()}
         points = {name: points.flatten(1) for name, (_, points, _) in views.items()}
         tokens = [tokens for tokens, _, _ in views.values()]
-        if self.objects is not None:
-            told, points[OBJECTS] = self.objects(objects, task)
+        if self.objects is not None and things is not None:
+            told, points[OBJECTS] = self.objects(things.told, task)
             tokens.append(told)
         memory = torch.cat([*tokens, task[:, None]], 1)
         for block in self.encoder:
@@ -253,10 +269,11 @@ class ActModel(nn.Module):
         context = self.norm_out(query)[:, 0]
         places, log_scale = {}, {}
         for name, expert in self.places.items():
-            answer = expert(torch.cat([context, points[name]], 1)).unflatten(-1, (-1, 4))
+            answer = expert(torch.cat([context, points[name]], 1))
+            answer = answer.unflatten(-1, (self.n_waypoints, -1))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
-            if self.objects is not None and p_objects is not None:
-                way = self.objects.point(context, p_objects) + way
+            if self.objects is not None and things is not None:
+                way = self.objects.point(context, things, HAND_REACH * answer[..., 4:]) + way
             elif name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
             else:

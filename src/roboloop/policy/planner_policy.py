@@ -9,7 +9,7 @@ from roboloop.cell import Cell
 from roboloop.demo.belief import Measured, Tracking
 from roboloop.demo.loop import ClosedLoop
 from roboloop.errors import RoboloopError
-from roboloop.policy.base import ENVIRONMENT, STATE, Observation
+from roboloop.policy.base import STATE, TRACKED, Observation, Sense
 from roboloop.robot import Robot
 
 
@@ -23,7 +23,7 @@ class PlannerPolicy:
     """
 
     px = None
-    sees_environment = True
+    sense: Sense = "tracker"
 
     def __init__(
         self, cells: Sequence[Cell], rngs: Sequence[np.random.Generator], tracking: Tracking
@@ -52,7 +52,7 @@ class PlannerPolicy:
     def act(self, observation: Observation) -> Float32[np.ndarray, "N 1 nu"]:
         """Return the next action of every robot."""
         rows = []
-        states = zip(self.loops, observation[STATE], observation[ENVIRONMENT], strict=True)
+        states = zip(self.loops, observation[STATE], observation[TRACKED], strict=True)
         for loop, state, tracked in states:
             parts = np.split(state.astype(float), len(loop.cell.arms))
             measured = [

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Int64, UInt8
 
 from roboloop.data.cache import Cache, build_cache, read_cache
 from roboloop.data.reader import read_info
-from roboloop.policy.base import IMAGES, STATE, Observation, check_observation
+from roboloop.policy.base import IMAGES, STATE, Observation, Sense, check_observation
 
 CHUNK_STEPS = 16
 COARSE_PX = 12
@@ -23,7 +23,8 @@ class NoOpPolicy:
         n_arms: How many arms of a kind there are.
     """
 
-    sees_environment, finished = False, None
+    finished = None
+    sense: Sense = "images"
 
     def __init__(self, n_arm: int, gripper_open: float, n_arms: int = 1) -> None:
         self.n_arm, self.gripper_open, self.n_arms, self.px = n_arm, gripper_open, n_arms, None
@@ -49,7 +50,8 @@ class ReplayNearestPolicy:
     asked once a chunk, so it needs to know how many actions of each are carried out.
     """
 
-    sees_environment, finished = False, None
+    finished = None
+    sense: Sense = "images"
 
     def __init__(self, cache: Cache, execute_steps: int) -> None:
         self.cache, self.execute_steps, self.px = cache, execute_steps, None

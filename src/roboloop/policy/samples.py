@@ -1,13 +1,11 @@
 """From recorded frames to training batches: windows, chunks, waypoints, shifted images."""
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int, Int64, UInt8
-from scipy.spatial.transform import Rotation
+from jaxtyping import Bool, Float32, Int, Int64, UInt8
 
 from roboloop import pose
 from roboloop.data.cache import OBJECT_NUMBERS, Cache
@@ -183,8 +181,6 @@ class Scaling:
     objects_mean: Float32[Array, "n_obj 15"]
     """Of where objects are, for policies that are told; none for the others."""
     objects_std: Float32[Array, "n_obj 15"]
-    T_base_world: Float32[Array, "4 4"]
-    """From the frame in which objects are told to that of the hand; see `fit_base_frame`."""
 
 
 MIN_STD = 0.01
@@ -197,7 +193,6 @@ def measure_scaling(samples: Samples) -> Scaling:
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
     objects = samples.cache.objects
-    T_base_world = np.eye(4) if objects is None else fit_base_frame(samples)
     objects = np.zeros((1, 0, OBJECT_NUMBERS), np.float32) if objects is None else objects
 
     def std(values: Array) -> Array:
@@ -215,29 +210,4 @@ def measure_scaling(samples: Samples) -> Scaling:
         posture_std=std(postures),
         objects_mean=objects.mean(0),
         objects_std=std(objects),
-        T_base_world=T_base_world.astype(np.float32),
     )
-
-
-def fit_base_frame(samples: Samples) -> Float64[Array, "4 4"]:
-    """Find the robot's base in the frame that objects are told in: the hand acts at one of them.
-
-    Of all waypoints and objects the pair counts that a rigid motion brings together best.
-
-    Returns:
-        `T_base_world`, which takes an object's position to the base frame.
-
-    Source: Kabsch 1976, "A solution for the best rotation to relate two sets of vectors".
-    """
-    assert samples.cache.objects is not None
-    best, T_best = np.inf, np.eye(4)
-    for frames in samples.waypoints[samples.cache.starts[:-1]].T:
-        p_base = samples.places[frames].astype(float)
-        for p_world in samples.cache.objects[frames, :, :3].astype(float).transpose(1, 0, 2):
-            middle_base, middle_world = p_base.mean(0), p_world.mean(0)
-            with warnings.catch_warnings(action="ignore"):  # few points leave the turn open
-                R, miss, *_ = Rotation.align_vectors(p_base - middle_base, p_world - middle_world)
-            if miss < best:
-                turn = R.as_matrix()
-                best, T_best = miss, pose.from_parts(middle_base - turn @ middle_world, turn)
-    return T_best
