@@ -4,8 +4,8 @@ It sees the simulator's state, or a tracker's estimate of it. Every stage is pla
 before has been executed, from where things really are; and planned again, warm, where they moved.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice, product
 from typing import Protocol, runtime_checkable
@@ -38,6 +38,20 @@ MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
 MAX_SEARCHES, MAX_ENDS = 3, 3
 """Grasps to which a way is searched for where the usual ways fail; ends of a transfer to try."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """How a thing is held, or would be, with the scene in a state."""
+
+    what: str
+    """The `role` or `role.keypoint` that the stage takes."""
+    body: int
+    """Its body."""
+    T_body_eef: Float[np.ndarray, "4 4"]
+    qpos: Float[np.ndarray, "nq"]
+    q: Float[np.ndarray, "n"]
+    """Where the arm is; in `qpos` it may be elsewhere."""
 
 
 @runtime_checkable
@@ -145,8 +159,8 @@ class Planner:
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
         problem = ""
-        tries = self._tries(index, qpos, q_at, Ts_body_eef, np.flatnonzero(good), body, warm)
-        for k, search in tries:
+        holds = {k: Hold(what, body, Ts_body_eef[k], qpos, q_at[k]) for k in np.flatnonzero(good)}
+        for k, search in self._tries(index, holds, warm):
             approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
             after = np.concatenate([Ts_before[k : k + 1], approach])
             try:
@@ -161,14 +175,7 @@ class Planner:
         raise Unreachable(problem)
 
     def _tries(
-        self,
-        index: int,
-        qpos: np.ndarray,
-        q_at: np.ndarray,
-        Ts_body_eef: np.ndarray,
-        good: np.ndarray,
-        body: int,
-        warm: bool,
+        self, index: int, holds: Mapping[int, Hold], warm: bool
     ) -> Iterator[tuple[int, bool]]:
         """Grasps that allow the next stages, and whether to search for a way to them.
 
@@ -179,13 +186,12 @@ class Planner:
         """
         problem, usable = "", list[int]()
         stages = self.cell.task.stages[index + 1 :]
-        grasps = good[varied(Ts_body_eef[good], MAX_CHAINS)]
-        tries = product(_shares(*stages), grasps)
+        chosen = varied(np.array([hold.T_body_eef for hold in holds.values()]), MAX_CHAINS)
+        tries = product(_shares(*stages), np.array([*holds])[chosen])
         for share, k in ((share, k) for share, k in tries if k not in usable):
             try:
                 if not warm:
-                    ahead = [_dropping(stage, share) for stage in stages]
-                    self._check_next(index, ahead, qpos, q_at[k], Ts_body_eef[k], body)
+                    self._check_next([_dropping(stage, share) for stage in stages], holds[k])
             except Unreachable as error:
                 problem = problem or f"no grasp allows the next sub-goal: {error.problem}"
                 continue
@@ -195,66 +201,41 @@ class Planner:
             raise Unreachable(problem)
         yield from ((k, True) for k in usable[: 0 if warm else MAX_SEARCHES])
 
-    def _check_next(
-        self,
-        index: int,
-        stages: Sequence[Stage],
-        qpos: np.ndarray,
-        q: np.ndarray,
-        T_body_eef: np.ndarray,
-        body: int,
-    ) -> None:
+    def _check_next(self, stages: Sequence[Stage], hold: Hold) -> None:
         """Check that the arm can end the next stages with a grasp, until it lets go.
 
         Raises:
             Unreachable: It cannot; says why.
         """
-        held = str(self.cell.task.stages[index].grasp)
         for stage in stages:
             if stage.arm not in (self.cell.mount.name, BOTH):
                 continue
             if stage.subgoal:
-                q = self._can_end(stage, held, qpos, q, T_body_eef, body)
-                self._ahead[stage.name] = q
+                hold = replace(hold, q=self._can_end(stage, hold))
+                self._ahead[stage.name] = hold.q
             if stage.release:
                 return
 
-    def _can_end(
-        self,
-        stage: Stage,
-        held: str,
-        qpos: np.ndarray,
-        q: np.ndarray,
-        T_body_eef: np.ndarray,
-        body: int,
-    ) -> np.ndarray:
+    def _can_end(self, stage: Stage, hold: Hold) -> Float[np.ndarray, "n"]:
         """An arm position at which a stage can end without a collision."""
-        state = qpos.copy()
-        if self.cell.is_jointed(held):
-            address, values = joint_values(self.arm, stage, qpos)
+        state = hold.qpos.copy()
+        if self.cell.is_jointed(hold.what):
+            address, values = joint_values(self.arm, stage, hold.qpos)
             state[address] = values[-1]
-            start = self.arm.moved(qpos, q)
-            for path in ways_along_joint(self.arm, start, address, values, body):
+            start = self.arm.moved(hold.qpos, hold.q)
+            for path in ways_along_joint(self.arm, start, address, values, hold.body):
                 state[self.cell.arm_qpos] = path[-1]
-                if all(self.arm.clear_states(state[None], touched=body)):
+                if all(self.arm.clear_states(state[None], touched=hold.body)):
                     return path[-1]
             raise Unreachable("the arm cannot follow the joint")
-        _, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body)
-        there = next(answers, None)
+        there = next(self._subgoals(stage, hold)[1], None)
         if there is None:
             raise Unreachable("the arm is in the way")
         return there
 
     def _subgoals(
-        self,
-        stage: Stage,
-        held: str,
-        qpos: np.ndarray,
-        q: np.ndarray,
-        T_body_eef: np.ndarray,
-        body: int,
-        warm: np.ndarray | None = None,
-    ) -> tuple[Reach, Iterator[np.ndarray]]:
+        self, stage: Stage, hold: Hold, warm: Float[np.ndarray, "n"] | None = None
+    ) -> tuple[Reach, Iterator[Float[np.ndarray, "n"]]]:
         """Arm positions at which a held object meets a stage's sub-goal, the cheapest first.
 
         Those with a collision are left out. All of the stage's `drop` is made use of; see
@@ -264,8 +245,9 @@ class Planner:
             Unreachable: There is none; says which constraint fails, and by how much.
         """
         constraints = tuple(parse(text) for text in (*stage.subgoal, *stage.path))
-        moves = held.partition(".")[0] if self.cell.is_free(held) else held
-        reach = reach_of(self.cell, qpos, q, body, pose.inverse(T_body_eef), moves)
+        moves = hold.what.partition(".")[0] if self.cell.is_free(hold.what) else hold.what
+        T_eef_body = pose.inverse(hold.T_body_eef)
+        reach = reach_of(self.cell, hold.qpos, hold.q, hold.body, T_eef_body, moves)
         reach = replace(reach, values=reach.values.raised(stage.reference, stage.drop))
         answers = Solver(reach, constraints, SUBGOAL).subgoals(self._rng, warm)
         if warm is not None and answers[0].problem:
@@ -274,36 +256,18 @@ class Planner:
             if stage.name not in self._why:  # takes many solutions: once is enough
                 self._why[stage.name] = why_not(reach, constraints, SUBGOAL, self._rng)
             raise Unreachable(self._why[stage.name] or answers[0].problem)
-        free = partial(self._is_free, qpos, T_body_eef, body)
-        return reach, filter(free, (answer.q[0] for answer in answers if not answer.problem))
+        good = (answer.q[0] for answer in answers if not answer.problem)
+        return reach, filter(partial(self._is_free, hold), good)
 
-    def _is_free(
-        self, qpos: np.ndarray, T_body_eef: np.ndarray, body: int, there: np.ndarray
-    ) -> bool:
+    def _is_free(self, hold: Hold, there: Float[np.ndarray, "n"]) -> bool:
         """Whether an arm position is free of collision, with what is held."""
-        state = qpos.copy()
+        state = hold.qpos.copy()
         state[self.cell.arm_qpos] = there
-        if body in self.cell.free_bodies:
-            T_world_body = self.arm.eef(there) @ pose.inverse(T_body_eef)
-            set_free(state[None], self.cell.model, body, T_world_body)
-        inside = self.cell.contents(body, qpos)
-        return all(self.arm.clear_states(state[None], held=body, inside=inside))
-
-    def _as_ahead(
-        self,
-        stage: Stage,
-        held: str,
-        qpos: np.ndarray,
-        q: np.ndarray,
-        T_body_eef: np.ndarray,
-        body: int,
-    ) -> Iterator[np.ndarray]:
-        """The sub-goal that was found when the grasp was chosen, fitted to where things are now.
-
-        Searches that start anywhere may miss it where there is little room.
-        """
-        hint = self._ahead[stage.name]
-        yield from self._subgoals(stage, held, qpos, q, T_body_eef, body, hint)[1]
+        if hold.body in self.cell.free_bodies:
+            T_world_body = self.arm.eef(there) @ pose.inverse(hold.T_body_eef)
+            set_free(state[None], self.cell.model, hold.body, T_world_body)
+        inside = self.cell.contents(hold.body, hold.qpos)
+        return all(self.arm.clear_states(state[None], held=hold.body, inside=inside))
 
     def ends(
         self,
@@ -318,9 +282,16 @@ class Planner:
         Raises:
             Unreachable: There is none; says why.
         """
-        stage, held = self.cell.task.stages[index], str(self.cell.task.held(index))
-        q = qpos[self.cell.arm_qpos]
-        return islice(self._subgoals(stage, held, qpos, q, T_body_eef, body)[1], n)
+        what = str(self.cell.task.held(index))
+        hold = Hold(what, body, T_body_eef, qpos, qpos[self.cell.arm_qpos])
+        return islice(self._subgoals(self.cell.task.stages[index], hold)[1], n)
+
+    def _as_ahead(self, stage: Stage, hold: Hold) -> Iterator[Float[np.ndarray, "n"]]:
+        """The sub-goal that was found when the grasp was chosen, fitted to where things are now.
+
+        Searches that start anywhere may miss it where there is little room.
+        """
+        yield from self._subgoals(stage, hold, self._ahead[stage.name])[1]
 
     # --- moving what is held
 
@@ -352,10 +323,10 @@ class Planner:
         q, body = qpos[self.cell.arm_qpos], self.cell.frame_body(held)
         self.arm.update(qpos)
         T_body_eef = pose.inverse(self.arm.body_pose(body)) @ self.arm.eef(q)
-        last = self._last.get(index) if warm else None
-        reach, answers = self._subgoals(stage, held, qpos, q, T_body_eef, body, last)
+        hold = Hold(held, body, T_body_eef, qpos, q)
+        reach, answers = self._subgoals(stage, hold, self._last.get(index) if warm else None)
         if stage.name in self._ahead and not warm:
-            answers = chain(answers, self._as_ahead(stage, held, qpos, q, T_body_eef, body))
+            answers = chain(answers, self._as_ahead(stage, hold))
         allowed = partial(keeps, self.arm, [parse(text) for text in stage.path], reach, q)
         problem = "the arm is in the way"
         for there in islice(answers, 1 if warm else MAX_ENDS):
