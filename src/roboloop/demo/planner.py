@@ -159,7 +159,8 @@ class Planner:
         if not good.any():
             raise Unreachable("no grasp within reach and free of collision")
         problem = ""
-        holds = {k: Hold(what, body, Ts_body_eef[k], qpos, q_at[k]) for k in np.flatnonzero(good)}
+        ids = map(int, np.flatnonzero(good))
+        holds = {k: Hold(what, body, Ts_body_eef[k], qpos, q_at[k]) for k in ids}
         for k, search in self._tries(index, holds, warm):
             approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
             after = np.concatenate([Ts_before[k : k + 1], approach])
