@@ -318,7 +318,7 @@ def test_places_are_pointed_at_in_the_frame_of_the_object():
         encoder.pointer.bias[:] = torch.tensor([-100.0, 100.0])
     way = torch.tensor([[[0.1, 0.2, 0.3]]]).expand(5, 1, 3)
     context = torch.zeros(5, SMALL.d_model)
-    places = encoder.point(context, Things(torch.zeros(5, 2, 15), p, R), way)
+    places = encoder.point(context, Things(torch.zeros(5, 2, 15), torch.zeros(5, 2, 9), p, R), way)
     wanted = pose.transform(Ts[:, 1], np.array([0.1, 0.2, 0.3]))
     np.testing.assert_allclose(places[:, 0].detach(), wanted, atol=1e-5)
 

@@ -49,9 +49,12 @@ def transform(T: Float[Array, "*B 4 4"], p: Float[Array, "*C 3"]) -> Float[Array
 def yaw_to_matrix(yaw: Float[Array, "*B"] | float) -> Float[Array, "*B 3 3"]:
     """Rotation about z by `yaw` (rad)."""
     yaw = np.asarray(yaw, float)
-    c, s, zero, one = np.cos(yaw), np.sin(yaw), np.zeros_like(yaw), np.ones_like(yaw)
-    rows = [np.stack(r, -1) for r in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
-    return np.stack(rows, -2)
+    R = np.zeros((*yaw.shape, 3, 3))
+    R[..., 0, 0] = R[..., 1, 1] = np.cos(yaw)
+    R[..., 1, 0] = np.sin(yaw)
+    R[..., 0, 1] = -R[..., 1, 0]
+    R[..., 2, 2] = 1.0
+    return R
 
 
 def yaw_of(T: Float[Array, "*B 4 4"]) -> Float[Array, "*B"]:
@@ -69,13 +72,18 @@ def quat_to_matrix(quat: Float[Array, "*B 4"]) -> Float[Array, "*B 3 3"]:
     """Rotation matrices of unit quaternions (wxyz)."""
     q = np.asarray(quat, float)
     q = q / np.linalg.norm(q, axis=-1, keepdims=True)
-    w, x, y, z = np.moveaxis(q, -1, 0)
-    rows = (
-        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    )
-    return np.stack([np.stack(r, -1) for r in rows], -2)
+    w, x, y, z = (q[..., i] for i in range(4))
+    R = np.empty((*q.shape[:-1], 3, 3))
+    R[..., 0, 0] = 1 - 2 * (y * y + z * z)
+    R[..., 0, 1] = 2 * (x * y - w * z)
+    R[..., 0, 2] = 2 * (x * z + w * y)
+    R[..., 1, 0] = 2 * (x * y + w * z)
+    R[..., 1, 1] = 1 - 2 * (x * x + z * z)
+    R[..., 1, 2] = 2 * (y * z - w * x)
+    R[..., 2, 0] = 2 * (x * z - w * y)
+    R[..., 2, 1] = 2 * (y * z + w * x)
+    R[..., 2, 2] = 1 - 2 * (x * x + y * y)
+    return R
 
 
 def matrix_to_quat(R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 4"]:
@@ -99,8 +107,10 @@ def rotvec_to_matrix(v: Float[Array, "*B 3"]) -> Float[Array, "*B 3 3"]:
 def matrix_to_rotvec(R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 3"]:
     """Rotation vectors (rad, norm <= pi) of rotation matrices."""
     R = np.asarray(R, float)
-    skew = R - np.swapaxes(R, -1, -2)
-    v = 0.5 * np.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], -1)
+    v = np.empty(R.shape[:-1])
+    v[..., 0] = 0.5 * (R[..., 2, 1] - R[..., 1, 2])
+    v[..., 1] = 0.5 * (R[..., 0, 2] - R[..., 2, 0])
+    v[..., 2] = 0.5 * (R[..., 1, 0] - R[..., 0, 1])
     sine = np.sqrt((v * v).sum(-1))
     angle = np.arctan2(sine, 0.5 * (R[..., 0, 0] + R[..., 1, 1] + R[..., 2, 2] - 1))
     result = v * np.where(sine < 1e-9, 1.0, angle / np.maximum(sine, 1e-9))[..., None]

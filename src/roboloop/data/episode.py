@@ -27,8 +27,8 @@ class Episode:
     imitate: Bool[Array, "T"]
     """Whether the action is one to learn: false where the hand was led astray on purpose."""
     action_eef: Float32[Array, "T _"]
-    """Target of the end effector in the base frame: xyz, quaternion wxyz, gripper 0..1, each arm's
-    in turn; (T, 0) where it is not known."""
+    """Intended target of the end effector in the base frame: xyz, quaternion wxyz, gripper 0..1,
+    each arm's in turn; (T, 0) where it is not known."""
     images: dict[str, UInt8[Array, "T _ _ 3"]] | None
     """Frames by camera (`front`, `wrist`), or None when nothing was rendered."""
     sim_states: Float64[Array, "T+1 nstate"]

@@ -202,12 +202,13 @@ class _Record:
     def _episode(self, ctrl: np.ndarray, states: np.ndarray, success: bool, seed: int) -> Episode:
         cell = self.cell
         qpos = qpos_of(cell.model, states)
+        intended = np.concatenate([m.ctrl for m in self._motions])
         return Episode(
             state=proprioception(cell, qpos[:-1]),
             action=ctrl.astype(np.float32),
-            action_intended=np.concatenate([m.ctrl for m in self._motions]).astype(np.float32),
+            action_intended=intended.astype(np.float32),
             imitate=np.concatenate([m.imitate for m in self._motions]),
-            action_eef=_eef_targets(cell, ctrl),
+            action_eef=_eef_targets(cell, intended),
             images=None,
             sim_states=states,
             object_poses=cell.body_poses(qpos[:-1]),

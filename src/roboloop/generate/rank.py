@@ -29,6 +29,7 @@ def rank(
     need not learn to choose. A source counts by in how many of the first `N_PLANNED` cells its
     first two steps can be planned; the best `N_BEST` then by in how many of the other cells an
     attempt with that source alone succeeds, for a plan does not tell a firm grasp from a poor one.
+    One that succeeds in all of them comes first, whatever those after it would do.
 
     Args:
         cells: Where; they share a layout.
@@ -50,7 +51,13 @@ def rank(
         ends = attempt(others, experts, range(len(others)), rngs, noise, start_spread)
         return sum(not end.reason for end in ends)
 
-    return sorted(order[:N_BEST], key=lambda i: -successes(i)) + order[N_BEST:]
+    good = dict[int, int]()
+    for i in order[:N_BEST]:
+        good[i] = successes(i)
+        if good[i] == len(others):
+            break
+    tried = sorted(good, key=lambda i: -good[i])
+    return tried + [i for i in order if i not in good]
 
 
 def _fits(cell: Cell, source: Source) -> bool:

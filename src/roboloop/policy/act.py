@@ -1,6 +1,7 @@
 """The action-chunking policy around its network: units, loss, and actions from observations."""
 
 import dataclasses
+import math
 from typing import Self
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from roboloop.policy.base import Checkpoint
-from roboloop.policy.model import SPREAD, ActModel, Hand, Sight, Things, centres
+from roboloop.policy.model import HAND_REACH, SPREAD, ActModel, Hand, Sight, Things, centres
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.samples import N_WAYPOINTS, Scaling
 
@@ -18,6 +19,10 @@ SPOT_CELLS = 0.7
 """Width of the spot that a heat map should show at a known point, cells."""
 OTHERS, CHOICE = 0.05, 0.1
 """Weights, beside the nearest way to stand, of the other ways and of which one it is."""
+LIKELY = 0.3
+"""Ways to stand that are at least so likely, beside the likeliest, are as good."""
+OPEN, AT_HAND = 0.97, 0.15
+"""Opening of a hand that holds nothing, and distance (m) between a hand and what it may hold."""
 HUBER = 0.1
 """Error, in standard deviations, above which the arm's loss is linear."""
 
@@ -36,6 +41,7 @@ class Act(nn.Module):
     posture_std: Tensor
     objects_mean: Tensor
     objects_std: Tensor
+    movable: Tensor
 
     def __init__(
         self,
@@ -72,7 +78,7 @@ class Act(nn.Module):
         images = {name: to_float(inputs[f"images.{name}"]) for name in self.cameras}
         sight = self._look(images, inputs.get("objects"), inputs["text"], state)
         places = sight.fused
-        postures = self._posture(sight, places)
+        postures = self._posture(sight, places, state[:, 0, : self.n_arm])
         arm, gripper = self._act(sight, state, places[:, None], postures[:, None])
         arm = arm[:, 0] * self.arm_std + self.arm_mean
         if self.config.action_space == "joint_delta":
@@ -149,20 +155,34 @@ class Act(nn.Module):
         noise: torch.Generator | None = None,
     ) -> Sight:
         """Ask the cameras; of the state they are told what is in the hand, not where it is."""
-        things = None
+        things, first, n = None, state[:, 0], self.n_arm
+        hand = Hand(*frames(first[:, n + 1 : n + 10]))
         if objects is not None:
             known = (objects - self.objects_mean) / self.objects_std
             if noise is not None:
                 sizes = torch.full(objects.shape[-1:], self.config.object_noise)
                 sizes[:3] = self.config.object_shift
                 known = known + sizes * normal(known, noise)
-            p, x, y = objects[..., :9].unflatten(-1, (3, 3)).unbind(-2)
-            things = Things(known, p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
-        first, n = state[:, 0], self.n_arm
-        p, x, y = first[:, n + 1 : n + 10].unflatten(-1, (3, 3)).unbind(1)
-        hand = Hand(p, torch.stack([x, y, torch.linalg.cross(x, y)], -1))
+            things = Things(
+                known, self._held(objects, hand, first[:, n]), *frames(objects[..., :9])
+            )
         opening = self._scaled(first)[:, n : n + 1]
         return self.model.look(images, things, text, opening, hand)
+
+    def _held(
+        self, objects: Float[Tensor, "B n_obj 15"], hand: Hand, opening: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B n_obj 9"]:
+        """Where the hand is in the frame of what it holds, zeros for all else.
+
+        Of everything else the hand's place would say where a demonstration is heading.
+        """
+        p, R = frames(objects[..., :9])
+        way = torch.einsum("bnji,bnj->bni", R, hand.p_base_eef[:, None] - p)
+        axes = torch.einsum("bnji,bjk->bnki", R, hand.R_base_eef)[:, :, :2]
+        far = way.norm(dim=-1).masked_fill(self.movable < 0.5, torch.inf)
+        holds = (opening < OPEN) & (far.amin(-1) < AT_HAND)
+        held = F.one_hot(far.argmin(-1), far.shape[-1]) * holds[:, None]
+        return torch.cat([way / HAND_REACH, axes.flatten(2)], -1) * held[..., None]
 
     def _postures(
         self, sight: Sight, places: Float[Tensor, "B P 3"]
@@ -170,11 +190,22 @@ class Act(nn.Module):
         """How the arm may stand at places, scaled, and logits."""
         return self.model.posture(sight.context, (places - self.place_mean) / self.place_std)
 
-    def _posture(self, sight: Sight, places: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P n_arm"]:
-        """How the arm will most likely stand at places, scaled."""
+    def _posture(
+        self, sight: Sight, places: Float[Tensor, "B P 3"], q: Float[Tensor, "B n_arm"]
+    ) -> Float[Tensor, "B P n_arm"]:
+        """How the arm will stand at places, scaled: of the likely ways, each nearest to the last.
+
+        A hand that may turn to either side turns the shorter way, and not what it holds over.
+        """
         ways, logits = self._postures(sight, places)
-        best = logits.argmax(-1)[..., None, None].expand(*logits.shape[:2], 1, ways.shape[-1])
-        return ways.gather(2, best)[:, :, 0]
+        unlikely = logits < logits.amax(-1, keepdim=True) + math.log(LIKELY)
+        chosen, last = [], self._posture_scaled(q)
+        for each, out in zip(ways.unbind(1), unlikely.unbind(1), strict=True):
+            far = ((each - last[:, None]) * self.posture_std).abs().amax(-1)
+            nearest = far.masked_fill(out, torch.inf).argmin(-1)
+            last = each[torch.arange(len(each)), nearest]
+            chosen.append(last)
+        return torch.stack(chosen, 1)
 
     def _act(
         self,
@@ -204,6 +235,12 @@ class Act(nn.Module):
         low, high = self.gripper_range
         gripper = (action[..., -1] - low) / (high - low).clamp(min=1e-6)
         return (arm - self.arm_mean) / self.arm_std, gripper
+
+
+def frames(pose: Float[Tensor, "*B 9"]) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
+    """Positions and rotations of poses that are told as position, x axis and y axis."""
+    p, x, y = pose.unflatten(-1, (3, 3)).unbind(-2)
+    return p, torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
 
 def place_loss(error: Float[Tensor, "B P 3"], log_scale: Float[Tensor, "B P"]) -> Float[Tensor, ""]:

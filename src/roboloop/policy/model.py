@@ -39,6 +39,8 @@ class Things:
 
     told: Float[Tensor, "B n_obj 15"]
     """What is told of them, normalised; in training, with noise."""
+    held: Float[Tensor, "B n_obj 9"]
+    """Where the hand is in the frame of what it holds: position over `HAND_REACH`, x and y axis."""
     p_base_obj: Float[Tensor, "B n_obj 3"]
     R_base_obj: Float[Tensor, "B n_obj 3 3"]
 
@@ -111,17 +113,19 @@ class ObjectEncoder(nn.Module):
         super().__init__()
         d, n_values = config.d_model, 2 * config.n_keypoints
         self.n_waypoints = n_waypoints
-        self.token = nn.Linear(OBJECT_NUMBERS, d)
+        n_told = OBJECT_NUMBERS + 9
+        self.token = nn.Linear(n_told, d)
         self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
-        self.values = perceptron(OBJECT_NUMBERS * n_objects + d, 4 * d, n_values)
+        self.values = perceptron(n_told * n_objects + d, 4 * d, n_values)
         self.pointer = perceptron(d, d, n_objects * n_waypoints)
 
     def forward(
-        self, objects: Float[Tensor, "B n_obj 15"], task: Float[Tensor, "B d"]
+        self, things: Things, task: Float[Tensor, "B d"]
     ) -> tuple[Float[Tensor, "B n_obj d"], Float[Tensor, "B v"]]:
         """Return a token for each object, and as many values as a camera's keypoints have."""
-        values = self.values(torch.cat([objects.flatten(1), task], 1))
-        return self.token(objects) + self.identity, values
+        known = torch.cat([things.told, things.held], -1)
+        values = self.values(torch.cat([known.flatten(1), task], 1))
+        return self.token(known) + self.identity, values
 
     def point(
         self, context: Float[Tensor, "B d"], things: Things, way: Float[Tensor, "B P 3"]
@@ -258,7 +262,7 @@ class ActModel(nn.Module):
         points = {name: points.flatten(1) for name, (_, points, _) in views.items()}
         tokens = [tokens for tokens, _, _ in views.values()]
         if self.objects is not None and things is not None:
-            told, points[OBJECTS] = self.objects(things.told, task)
+            told, points[OBJECTS] = self.objects(things, task)
             tokens.append(told)
         memory = torch.cat([*tokens, task[:, None]], 1)
         for block in self.encoder:

@@ -181,10 +181,14 @@ class Scaling:
     objects_mean: Float32[Array, "n_obj 15"]
     """Of where objects are, for policies that are told; none for the others."""
     objects_std: Float32[Array, "n_obj 15"]
+    movable: Float32[Array, "n_obj"]
+    """1 for what moves in an episode, so that a hand may hold it, else 0."""
 
 
 MIN_STD = 0.01
 """rad or m: what varies less is not blown up."""
+MOVED = 0.01
+"""m: what moves less in every episode stays where it is."""
 
 
 def measure_scaling(samples: Samples) -> Scaling:
@@ -210,4 +214,11 @@ def measure_scaling(samples: Samples) -> Scaling:
         posture_std=std(postures),
         objects_mean=objects.mean(0),
         objects_std=std(objects),
+        movable=moves(objects[..., :3], samples.cache.starts).astype(np.float32),
     )
+
+
+def moves(p: Float32[Array, "n n_obj 3"], starts: Int64[Array, "E1"]) -> Bool[Array, "n_obj"]:
+    """Say which objects move within any episode, from their positions in all of them."""
+    first = np.repeat(starts[:-1], np.diff(starts))[: len(p)]
+    return (np.linalg.norm(p - p[first], axis=-1) > MOVED).any(0)

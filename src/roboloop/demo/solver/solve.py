@@ -40,8 +40,9 @@ AS_GOOD = 1e-3
 N_FIRST, N_LAST = 30, 60
 N_PATH_FIRST, N_PATH_LAST, N_PATH_WARM = 18, 30, 15
 """Evaluations of each search at most, at first and of those that go on."""
-N_STEPPED, STEPPED = 300, 0.06
-"""Evaluations of the stepwise cost, and the first change of a joint (rad)."""
+N_STEPPED, STEPPED = 150, (0.1, -0.07, 0.05, -0.035)
+"""Evaluations of the stepwise cost in a round, and the first change of a joint in each, rad: the
+cost jumps, so that one search gets stuck."""
 VIAS = np.array([(0.5, 0), (0.5, 0.08), (0.25, 0.05), (0.75, 0.05), (0.1, 0.1), (0.9, 0.1)])[
     :, None
 ]
@@ -175,16 +176,17 @@ class Solver:
         """Move waypoints to where the cost summed over steps is lower; see `Weights.stepwise`."""
         terms = self._terms(T_goal, len(q), 1e-9)
         low, high = np.tile(self.reach.chain.limits, (len(q), 1)).T
-        start = q.ravel()
-        found = optimize.minimize(
-            lambda x: stepwise_cost(terms, np.clip(x, low, high), EXACT), start,
-            method="Nelder-Mead",
-            options={
-                "maxfev": N_STEPPED,
-                "initial_simplex": np.vstack([start, start + STEPPED * np.eye(len(start))]),
-            },
-        )  # fmt: skip
-        return np.clip(found.x, low, high).reshape(q.shape)
+        best = q.ravel()
+        for size in STEPPED:
+            best = optimize.minimize(
+                lambda x: stepwise_cost(terms, np.clip(x, low, high), EXACT), best,
+                method="Nelder-Mead",
+                options={
+                    "maxfev": N_STEPPED,
+                    "initial_simplex": np.vstack([best, best + size * np.eye(len(best))]),
+                },
+            ).x  # fmt: skip
+        return np.clip(best, low, high).reshape(q.shape)
 
     def _search(
         self,
