@@ -1,6 +1,6 @@
 """What generated demonstrations are good for: policies trained on them, without images.
 
-    python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--seeds 3] [--steps 3000]
+    python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--seeds 3] [--steps 2000]
         [--out DIR] [--json]
 
 Of every preset ten demonstrations are planned and `n` generated. A policy that is told where things
@@ -39,8 +39,9 @@ PUBLISHED = {
 """Success of a policy from ten human demonstrations of D0, and from 1,000 generated ones, %."""
 CHECKED = [f"{task}_{d}" for task in ("stack", "square", "threading", "coffee", "three_pieces")
            for d in ("d0", "d1")]  # fmt: skip
-BATCH, N_ROLLOUTS = 256, 100
-PATIENCE = 1.5
+BATCH, N_ROLLOUTS, SOURCE_STEPS = 256, 100, 500
+"""A hundredth of the demonstrations is learnt by heart in a fourth of the steps."""
+PATIENCE = 2.0
 """Steps of a rollout, over those of the longest demonstration."""
 
 
@@ -59,7 +60,8 @@ class Check:
         """Successes and rollouts of a policy from the `sources` or from what was `generated`."""
         policy, out = (self.folder / f"{part}_{name}_{seed}" for part in ("policy", "evaluate"))
         common = {"seed": seed, "quiet": True}
-        learning = {"steps": self.steps, "batch": BATCH, "px": 0, "out": policy}
+        steps = self.steps if name == "generated" else min(self.steps, SOURCE_STEPS)
+        learning = {"steps": steps, "batch": BATCH, "px": 0, "out": policy}
         train.run(train.Config(self.data[name], **learning, **common))
         rolling = {"n": N_ROLLOUTS, "horizon_steps": self.horizon, "videos": False, "out": out}
         made = [str(policy), self.setup.scene, self.setup.task]
@@ -74,7 +76,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="*", default=CHECKED)
     parser.add_argument("-n", type=int, default=1000, help="demonstrations to generate")
     parser.add_argument("--seeds", type=int, default=3, help="of training and of the rollouts")
-    parser.add_argument("--steps", type=int, default=3000, help="training steps")
+    parser.add_argument("--steps", type=int, default=2000, help="training steps")
     parser.add_argument("--out", type=Path, help="folder to keep everything in")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
