@@ -1,14 +1,18 @@
 """Data generation rate on the published benchmark's tasks, beside the published one.
 
-python -m benchmarks.generation_rates square_d0 threading_d0 --attempts 50 --noise 0.01
+    python -m benchmarks.generation_rates [square_d0 ...] --attempts 50 --noise 0.01 [--record]
 
 Of every preset: demonstrations are planned until ten succeed, then attempts are generated from them
 in other resets, without images. Success is judged at the end: the hand is away, things have
-settled.
+settled. Exits with 1 where a rate has fallen: where its interval is below that of the rate in
+`recorded_rates.json`, which `--record` replaces.
 """
 
 import argparse
+import json
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +24,7 @@ from roboloop.generate.rank import N_PLANNED, rank
 from roboloop.generate.segments import cut_stages, recorded
 from roboloop.generate.select import Source
 from roboloop.generate.transform import Carrying, Transformer
-from roboloop.interval import percent
+from roboloop.interval import percent, wilson
 from roboloop.scene.presets import BENCHMARK, preset_scene
 from roboloop.scene.resets import draw_reset
 from roboloop.scene.settle import settle
@@ -39,6 +43,8 @@ PUBLISHED = {
     "coffee_preparation_d0": 53.2, "coffee_preparation_d1": 36.1,
 }  # fmt: skip
 """Percent. Source: Mandlekar et al. 2023, "MimicGen", appendix on data generation rates."""
+RECORDED = Path(__file__).with_name("recorded_rates.json")
+"""By preset, successes and tries of the planner and of generation."""
 CHUNK = 10
 MAX_TRIED = 60
 """Scenes in which demonstrations are planned at most."""
@@ -88,26 +94,42 @@ def generated(
     return reasons
 
 
+def fallen(now: tuple[int, int], before: tuple[int, int]) -> bool:
+    """Whether the interval of a rate (successes, tries) is below that of an earlier one."""
+    return wilson(*now)[1] < wilson(*before)[0]
+
+
 def main() -> None:
-    """Print a row of a table for each preset."""
+    """Print a row of a table for each preset; say which rates have fallen."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("presets", nargs="*", default=list(PUBLISHED))
     parser.add_argument("--demos", type=int, default=10)
     parser.add_argument("--attempts", type=int, default=50)
     parser.add_argument("--noise", type=float, default=0.01, help="rad, on the joints' targets")
+    parser.add_argument("--record", action="store_true", help="keep these rates to compare with")
     args = parser.parse_args()
+    recorded, worse = json.loads(RECORDED.read_text()), list[str]()
     print("| task | planner | generated | published | failures |\n|---|---|---|---|---|")
     for preset in args.presets:
         sources, planned = demonstrations(preset, args.demos)
-        row = [preset, percent(planned.count(""), len(planned))]
         reasons = generated(preset, sources, args.attempts, args.noise)
-        failures = Counter(reason[:60] for reason in reasons if reason)
-        row += [
-            percent(reasons.count(""), len(reasons)),
-            f"{PUBLISHED[preset]:.1f} %" if preset in PUBLISHED else "",
-        ]
-        row.append(" · ".join(f"{why} {k}" for why, k in failures.most_common(3)))
+        rates = {"planner": planned, "generated": reasons}
+        rates = {name: (ends.count(""), len(ends)) for name, ends in rates.items()}
+        published = f"{PUBLISHED[preset]:.1f} %" if preset in PUBLISHED else ""
+        failures = Counter(reason[:60] for reason in reasons if reason).most_common(3)
+        why = " · ".join(f"{reason} {k}" for reason, k in failures)
+        row = [preset, *(percent(*rate) for rate in rates.values()), published, why]
         print("| " + " | ".join(row) + " |", flush=True)
+        for name, before in recorded.get(preset, {}).items():
+            if fallen(rates[name], before):
+                worse.append(f"{preset}, {name}: {percent(*rates[name])}, was {percent(*before)}")
+        recorded[preset] = rates
+    if args.record:
+        lines = (f"  {json.dumps(name)}: {json.dumps(rates)}" for name, rates in recorded.items())
+        RECORDED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    for each in worse:
+        print(f"fallen: {each}")
+    sys.exit(bool(worse))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What generated demonstrations are good for: policies trained on them, without images.
 
-    python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--seeds 3] [--steps 2000]
-        [--out DIR] [--json]
+    python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--noise 0.03] [--seeds 3]
+        [--steps 2000] [--out DIR] [--json]
 
 Of every preset ten demonstrations are planned and `n` generated. A policy that is told where things
 are learns from the ten alone, and one from the generated ones, with every seed; all are rolled out
@@ -48,11 +48,12 @@ PATIENCE = 2.0
 class Check:
     """Policies of a preset, in a folder."""
 
-    def __init__(self, folder: Path, preset: str, n: int, steps: int) -> None:
+    def __init__(self, folder: Path, preset: str, n: int, noise: float, steps: int) -> None:
         self.folder, self.steps, self.setup = folder, steps, Setup(folder, preset)
         self.data = {"sources": self.setup.demo, "generated": folder / "data"}
         made = [self.setup.demo, self.setup.scene, self.setup.task]
-        generate.run(generate.Config(*made, n=n, px=0, out=self.data["generated"], quiet=True))
+        making = {"n": n, "noise": noise, "px": 0, "out": self.data["generated"], "quiet": True}
+        generate.run(generate.Config(*made, **making))
         starts = read_cache(build_cache(self.data["generated"], 0)).starts
         self.horizon = int(PATIENCE * np.diff(starts).max())
 
@@ -75,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("presets", nargs="*", default=CHECKED)
     parser.add_argument("-n", type=int, default=1000, help="demonstrations to generate")
+    parser.add_argument("--noise", type=float, default=0.03, help="see `roboloop generate`")
     parser.add_argument("--seeds", type=int, default=3, help="of training and of the rollouts")
     parser.add_argument("--steps", type=int, default=2000, help="training steps")
     parser.add_argument("--out", type=Path, help="folder to keep everything in")
@@ -85,7 +87,7 @@ def main() -> None:
         start = cpu_seconds()
         kept = None if options.out is None else nullcontext(options.out / preset)
         with kept or TemporaryDirectory() as folder:
-            check = Check(Path(folder), preset, options.n, options.steps)
+            check = Check(Path(folder), preset, options.n, options.noise, options.steps)
             row = {
                 name: [check.success(name, seed) for seed in range(options.seeds)]
                 for name in check.data
