@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from roboloop import pose
-from roboloop.data.cache import Cache
+from roboloop.data.cache import Cache, object_numbers
 from roboloop.errors import RoboloopError
 from roboloop.policy.act_policy import ActPolicy
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.load import load_policy
-from roboloop.policy.model import ObjectEncoder, Things, conv, grid
+from roboloop.policy.model import Things, conv, grid, places_at
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
 from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
@@ -308,19 +308,31 @@ def test_windows_hold_the_last_action_of_an_episode():
 
 def test_places_are_pointed_at_in_the_frame_of_the_object():
     rng = np.random.default_rng(0)
-    encoder = ObjectEncoder(SMALL, 2, 1)
-    Ts = pose.from_parts(
-        rng.normal(size=(5, 2, 3)), pose.rotvec_to_matrix(rng.normal(size=(5, 2, 3)))
-    )
+    turns = pose.rotvec_to_matrix(rng.normal(size=(5, 2, 3)))
+    Ts = pose.from_parts(rng.normal(size=(5, 2, 3)), turns)
     p, R = (torch.tensor(part, dtype=torch.float) for part in (Ts[..., :3, 3], Ts[..., :3, :3]))
-    encoder.pointer = torch.nn.Linear(SMALL.d_model, 2)
-    with torch.no_grad():
-        encoder.pointer.bias[:] = torch.tensor([-100.0, 100.0])
+    things = Things(torch.zeros(5, 2, 15), torch.zeros(5, 2, 9), p, R)
     way = torch.tensor([[[0.1, 0.2, 0.3]]]).expand(5, 1, 3)
-    context = torch.zeros(5, SMALL.d_model)
-    places = encoder.point(context, Things(torch.zeros(5, 2, 15), torch.zeros(5, 2, 9), p, R), way)
+    pointing = torch.tensor([-100.0, 0.0]).expand(5, 1, 2)
     wanted = pose.transform(Ts[:, 1], np.array([0.1, 0.2, 0.3]))
-    np.testing.assert_allclose(places[:, 0].detach(), wanted, atol=1e-5)
+    np.testing.assert_allclose(places_at(things, pointing, way)[:, 0], wanted, atol=1e-5)
+
+
+def test_what_a_waypoint_is_at_is_found_from_many_of_them():
+    rng, n_episodes, n = np.random.default_rng(0), 20, 12
+    cache = make_cache(n_episodes, n)
+    turns = pose.rotvec_to_matrix(rng.normal(size=(n_episodes, 2, 3)))
+    Ts = pose.from_parts(rng.normal(0, 0.1, (n_episodes, 2, 3)), turns)
+    objects = np.repeat(object_numbers(Ts), n, 0)
+    samples = Samples(replace(cache, objects=objects, imitate=np.ones(n_episodes * n, bool)), SMALL)
+    pick, last = samples.waypoints[::n].T  # the hand closes once, at the second object
+    eef = cache.action_eef.copy()
+    eef[pick, :3] = pose.transform(Ts[:, 1], np.array([0.1, 0.0, 0.05]))
+    eef[last, :3] = Ts[:, 0, :3, 3] + [0.0, 0.0, 0.1]  # above the first, however it lies
+    samples = Samples(replace(samples.cache, action_eef=eef), SMALL)
+    before = np.arange(n_episodes * n) <= np.repeat(pick, n)
+    np.testing.assert_array_equal(samples.anchors[before], np.tile([1, 0], (before.sum(), 1)))
+    np.testing.assert_array_equal(samples.anchors[~before], 0)
 
 
 def test_phrasings_are_close_and_order_matters():

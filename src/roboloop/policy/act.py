@@ -117,12 +117,14 @@ class Act(nn.Module):
         return {"loss": loss, **terms, "place_error": miss}
 
     def _seeing(self, sight: Sight, batch: dict[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
-        """Losses on where the hand will act: by who says so, in space and in the image."""
+        """Losses on where the hand will act: by who says so, in space, in the image, at what."""
         places, postures = batch["places"][:, 0], self._posture_scaled(batch["postures"][:, 0])
         place = [place_loss(sight.places[k] - places, sight.log_scale[k]) for k in sight.places]
         point = [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
         posture = posture_loss(*self._postures(sight, places), postures)
         losses = {"place_loss": torch.stack(place).mean(), "posture_loss": posture}
+        if sight.pointing is not None:
+            point = [F.nll_loss(sight.pointing.flatten(0, 1), batch["anchors"].flatten())]
         return losses | ({"point_loss": torch.stack(point).mean()} if point else {})
 
     def _acting(

@@ -56,6 +56,8 @@ class Sight:
     """By camera, the logarithm of its expected error over `SPREAD`."""
     heat: dict[str, Float[Tensor, "B K rows columns"]]
     """By camera, the logarithm of where each keypoint is; the first P belong to the places."""
+    pointing: Float[Tensor, "B P n_obj"] | None
+    """Logarithm of how likely each place is at each object, of who is told where they are."""
 
     @property
     def fused(self) -> Float[Tensor, "B P 3"]:
@@ -127,19 +129,23 @@ class ObjectEncoder(nn.Module):
         values = self.values(torch.cat([known.flatten(1), task], 1))
         return self.token(known) + self.identity, values
 
-    def point(
-        self, context: Float[Tensor, "B d"], things: Things, way: Float[Tensor, "B P 3"]
-    ) -> Float[Tensor, "B P 3"]:
-        """Return for each waypoint the place in the frame of the object that it is at.
+    def point(self, context: Float[Tensor, "B d"]) -> Float[Tensor, "B P n_obj"]:
+        """Return for each waypoint the logarithm of how likely it is at each object."""
+        return self.pointer(context).unflatten(1, (self.n_waypoints, -1)).log_softmax(-1)
 
-        Args:
-            context: What the objects, the task and the hand say together.
-            things: Where the objects are.
-            way: From an object's origin, in its frame, m.
-        """
-        weights = self.pointer(context).unflatten(1, (self.n_waypoints, -1)).softmax(-1)
-        places = things.p_base_obj[:, None] + torch.einsum("bnij,bpj->bpni", things.R_base_obj, way)
-        return torch.einsum("bpn,bpni->bpi", weights, places)
+
+def places_at(
+    things: Things, pointing: Float[Tensor, "B P n_obj"], way: Float[Tensor, "B P 3"]
+) -> Float[Tensor, "B P 3"]:
+    """Return places in the frames of the objects that are pointed at.
+
+    Args:
+        things: Where the objects are.
+        pointing: Logarithms of weights of the objects.
+        way: From an object's origin, in its frame, m.
+    """
+    places = things.p_base_obj[:, None] + torch.einsum("bnij,bpj->bpni", things.R_base_obj, way)
+    return torch.einsum("bpn,bpni->bpi", pointing.exp(), places)
 
 
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -271,19 +277,21 @@ class ActModel(nn.Module):
         for block in self.decoder:
             query = block(query, self.norm_memory(memory))
         context = self.norm_out(query)[:, 0]
-        places, log_scale = {}, {}
+        places, log_scale, pointing = {}, {}, None
         for name, expert in self.places.items():
             answer = expert(torch.cat([context, points[name]], 1))
             answer = answer.unflatten(-1, (self.n_waypoints, -1))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
             if self.objects is not None and things is not None:
-                way = self.objects.point(context, things, HAND_REACH * answer[..., 4:]) + way
+                pointing = self.objects.point(context)
+                way = places_at(things, pointing, HAND_REACH * answer[..., 4:]) + way
             elif name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
             else:
                 way = self.centre + way
             places[name] = way
-        return Sight(context, places, log_scale, {name: view[2] for name, view in views.items()})
+        heat = {name: view[2] for name, view in views.items()}
+        return Sight(context, places, log_scale, heat, pointing)
 
     def posture(
         self, context: Float[Tensor, "B d"], places: Float[Tensor, "B P 3"]

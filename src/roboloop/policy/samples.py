@@ -14,8 +14,8 @@ from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8 or `objects` (B, n_obj, 15), `state` (B, W, n_state),
-`action` (B, W, H, nu),
+"""`images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15) and `anchors` (B, P); `state`
+(B, W, n_state), `action` (B, W, H, nu),
 `imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
 `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
@@ -44,6 +44,7 @@ class Samples:
         }
         if cache.objects is not None:
             batch["objects"] = cache.objects[frames]
+            batch["anchors"] = self.anchors[frames]
         batch["state"] = cache.state[window]
         batch["action"] = cache.action[chunk]
         # what follows a step that was a mistake is no answer to what was before it
@@ -115,6 +116,42 @@ class Samples:
         """Frames of the next waypoints of each frame."""
         above = self.cache.action[:, -1] > self.gripper_range.mean()
         return waypoint_frames(above, self.cache.imitate, self.cache.starts)
+
+    @cached_property
+    def anchors(self) -> Int64[Array, "n P"]:
+        """The object that each frame's next waypoints are at.
+
+        It is the one from which, where it is now, such waypoints are always nearly the same way
+        away, as it lies or as the base does: "such" are those that are as many commands into
+        episodes of the same task.
+        """
+        objects = self.cache.objects
+        assert objects is not None
+        kinds = command_numbers(self.waypoints, self.cache.starts)
+        tasks = np.unique(self.cache.tasks, return_inverse=True)[1][self.episode]
+        kinds = kinds + (kinds.max() + 1) * tasks[:, None]
+        p, x, y = np.split(objects[..., :9], 3, -1)
+        axes = np.stack([x, y, np.cross(x, y)], -2)
+        ways = self.places[self.waypoints][:, :, None] - p[:, None]
+        turned = np.einsum("nkij,npkj->npki", axes, ways)
+        result = np.empty_like(self.waypoints)
+        for kind in np.unique(kinds):
+            such = kinds == kind
+            spread = [each[such].var(0).sum(-1) for each in (ways, turned)]
+            result[such] = np.minimum(*spread).argmin()
+        return result
+
+
+def command_numbers(
+    waypoints: Int64[Array, "n P"], starts: Int64[Array, "E1"]
+) -> Int64[Array, "n P"]:
+    """Say how many waypoints of its episode come before each one."""
+    numbers = np.empty_like(waypoints)
+    for start, stop in pairwise(starts):
+        numbers[start:stop] = np.unique(waypoints[start:stop], return_inverse=True)[1].reshape(
+            stop - start, -1
+        )
+    return numbers
 
 
 def waypoint_frames(
