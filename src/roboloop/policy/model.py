@@ -283,8 +283,9 @@ class ActModel(nn.Module):
             answer = answer.unflatten(-1, (self.n_waypoints, -1))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
             if self.objects is not None and things is not None:
-                pointing = self.objects.point(context)
-                way = places_at(things, pointing, HAND_REACH * answer[..., 4:]) + way
+                pointing = self.objects.point(context)  # learnt by its own loss alone
+                own = HAND_REACH * answer[..., 4:]
+                way = places_at(things, pointing.detach(), own) + way
             elif name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
             else:
