@@ -102,7 +102,9 @@ class Act(nn.Module):
         places = batch["places"]
         if noise is not None:
             images = {k: jittered(v, config.color_jitter, noise) for k, v in images.items()}
-            places = places + config.place_noise * normal(places, noise)
+            told = "objects" in batch
+            size = config.told_place_noise if told else config.place_noise
+            places = places + size * normal(places, noise)
         sight = self._look(images, batch.get("objects"), batch["text"], batch["state"], noise)
         terms = self._seeing(sight, batch) | self._acting(sight, batch, places, noise)
         weights = {
