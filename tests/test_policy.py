@@ -11,7 +11,7 @@ from roboloop.errors import RoboloopError
 from roboloop.policy.act_policy import ActPolicy
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.load import load_policy
-from roboloop.policy.model import Things, conv, grid, places_at
+from roboloop.policy.model import Hand, Sight, Things, conv, grid, places_at
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
 from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
@@ -316,6 +316,42 @@ def test_places_are_pointed_at_in_the_frame_of_the_object():
     pointing = torch.tensor([-100.0, 0.0]).expand(5, 1, 2)
     wanted = pose.transform(Ts[:, 1], np.array([0.1, 0.2, 0.3]))
     np.testing.assert_allclose(places_at(things, pointing, way)[:, 0], wanted, atol=1e-5)
+
+
+def make_told_net():
+    from roboloop.policy.act import Act
+
+    cache = make_cache()
+    Ts = np.tile(np.eye(4), (len(cache.state), 2, 1, 1))
+    Ts[:, 0, 0, 3] = np.linspace(0, 0.3, len(Ts))  # the other one is furniture
+    samples = Samples(replace(cache, images={}, objects=object_numbers(Ts)), SMALL)
+    return Act(SMALL, (), (), measure_scaling(samples))
+
+
+def test_a_policy_is_told_how_it_holds_things_and_nothing_else_of_the_hand():
+    net, turns = make_told_net(), pose.rotvec_to_matrix(np.array([[0.3, 0.2, 0.1], [0, 0, 0]]))
+    Ts = pose.from_parts(np.array([[0.1, 0, 0], [0.12, 0, 0]]), turns)
+    objects = torch.from_numpy(object_numbers(Ts))[None]
+    p = pose.transform(Ts[0], np.array([0.01, 0.02, 0.03]))
+    hand = Hand(torch.tensor(p[None]).float(), torch.tensor(turns[:1]).float())
+    held = net._held(objects, hand, torch.tensor([0.5]))[0]
+    np.testing.assert_allclose(held[0], [0.1, 0.2, 0.3, 1, 0, 0, 0, 1, 0], atol=1e-5)
+    assert not held[1].any()  # furniture
+    assert not net._held(objects, hand, torch.tensor([1.0])).any()  # an open hand
+    far = Hand(hand.p_base_eef + 0.5, hand.R_base_eef)
+    assert not net._held(objects, far, torch.tensor([0.5])).any()
+
+
+def test_of_likely_postures_the_nearest_is_taken():
+    net = make_told_net()
+    ways = torch.tensor([[-1.0], [1.0], [0.1], [3.0]]).expand(4, N_ARM).repeat(1, 2, 1, 1)
+    logits = torch.tensor([1.0, 0.9, -3.0, -9.0]).repeat(1, 2, 1)
+    net._postures = lambda sight, places: (ways, logits)
+    for start, wanted in ((0.5, 1.0), (-0.5, -1.0)):  # not 0.1, which is nearer but unlikely
+        q = start * net.posture_std + net.posture_mean
+        sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None)
+        chosen = net._posture(sight, torch.zeros(1, 2, 3), q[None])
+        np.testing.assert_allclose(chosen, np.full((1, 2, N_ARM), wanted))
 
 
 def test_what_a_waypoint_is_at_is_found_from_many_of_them():

@@ -138,16 +138,17 @@ def _relative_poses(info: DatasetInfo) -> Float64[Array, "n n_obj 4 4"]:
         RoboloopError: It is not known where the base is, or scenes have other things.
     """
     names, parts = None, []
+    hint = "give --px, to learn from images; or `roboloop generate` it anew"
     for episode in iter_episodes(info.folder, images=False):
         names = names or episode.object_names
-        arms = [name.startswith(PREFIX) for name in names]
-        if not any(arms) or episode.object_names != names:
-            same = "not the same objects in all episodes" if any(arms) else "no poses of objects"
-            hint = "give --px, to learn from images; or `roboloop generate` it anew"
-            raise RoboloopError(f"the dataset has {same}", hint, info.folder)
+        arms = np.array([name.startswith(PREFIX) for name in names])
+        if not arms.any():
+            raise RoboloopError("the dataset has no poses of objects and arm", hint, info.folder)
+        if episode.object_names != names:
+            problem = "the dataset has not the same objects in all episodes"
+            raise RoboloopError(problem, hint, info.folder)
         Ts = pose.from_vector(episode.object_poses)
-        T_world_base = Ts[:, [arms.index(True)]]
-        parts.append(pose.inverse(T_world_base) @ Ts[:, np.logical_not(arms)])
+        parts.append(pose.inverse(Ts[:, [arms.argmax()]]) @ Ts[:, ~arms])
     return np.concatenate(parts)
 
 

@@ -50,7 +50,8 @@ class ActConfig:
     object_noise: float = 0.05
     """Noise on how they are told to lie, in standard deviations."""
     point_weight: float = 0.5
-    """Weight of the loss on where the waypoints are in the images, for calibrated cameras."""
+    """Weight of the loss on where the waypoints are in the images, for calibrated cameras, or on
+    which object they are at, for who is told where objects are."""
     shift_px: int = 1
     """Largest random shift of the images in training."""
     color_jitter: float = 0.2
