@@ -101,6 +101,8 @@ class Upload:
             self._there.pop(MANIFEST, None)  # the one from the start has another content
             sums += [self._copied(name) for name in last]
             progress.update(len(whole))
+        # results whose copies were dropped; after the dataset, for their shards are not there
+        self._now([name.as_posix() for name in names if name.parts[0] == "chunks"])
         self._guard(self._fs.pipe_file, f"{self._root}/{SUMS}", "".join(sums).encode())
         size = sum((self._folder / name).stat().st_size for name in whole)
         console.summary(uploaded=f"{self.url}   {len(whole)} files, {size / 1e6:.1f} MB")
