@@ -85,8 +85,8 @@ def main() -> None:
     rows = {}
     for preset in options.presets:
         start = cpu_seconds()
-        kept = None if options.out is None else nullcontext(options.out / preset)
-        with kept or TemporaryDirectory() as folder:
+        kept = nullcontext(options.out / preset) if options.out else TemporaryDirectory()
+        with kept as folder:
             check = Check(Path(folder), preset, options.n, options.noise, options.steps)
             row = {
                 name: [check.success(name, seed) for seed in range(options.seeds)]

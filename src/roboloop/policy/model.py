@@ -21,6 +21,8 @@ OBJECTS = "objects"
 N_POSTURES = 4
 """Ways to stand at a place that are told apart: a hand that may turn to either side should not be
 taken to be in between."""
+HELD_NUMBERS = 9
+"""Of each object, how it is held; see `Things.held`."""
 HAND_REACH, NEAR = 0.1, 0.02
 """Scales of the way that the hand has to go: far from its goal, and close to it, m."""
 
@@ -115,7 +117,7 @@ class ObjectEncoder(nn.Module):
         super().__init__()
         d, n_values = config.d_model, 2 * config.n_keypoints
         self.n_waypoints = n_waypoints
-        n_told = OBJECT_NUMBERS + 9
+        n_told = OBJECT_NUMBERS + HELD_NUMBERS
         self.token = nn.Linear(n_told, d)
         self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
         self.values = perceptron(n_told * n_objects + d, 4 * d, n_values)
