@@ -67,7 +67,12 @@ class Carrier:
         """Whether the hand is turned by half a turn against the source's since its last grasp."""
 
     def carry(
-        self, index: int, segment: Segment, qpos: Float[np.ndarray, "nq"], n_after: int
+        self,
+        index: int,
+        segment: Segment,
+        qpos: Float[np.ndarray, "nq"],
+        n_after: int,
+        search: bool = False,
     ) -> tuple[Motion, bool]:
         """Plan a stage after a segment.
 
@@ -76,6 +81,7 @@ class Carrier:
             segment: What the source did in it.
             qpos: The state to start from.
             n_after: With a grasp, how many control steps to go on after it.
+            search: Whether to look for a way there in joint space.
 
         Returns:
             The arm's controls, and whether its hand is turned by half a turn against the source's.
@@ -86,7 +92,7 @@ class Carrier:
         problem = ""
         for way in self._ways(index, segment, qpos):
             try:
-                return self._motion(index, way, qpos, n_after), way.turned
+                return self._motion(index, way, qpos, n_after, search), way.turned
             except Unreachable as error:
                 problem = problem or error.problem
         raise Unreachable(problem)
@@ -136,12 +142,16 @@ class Carrier:
             for R in (now.R_eef_body @ like_turns(cell, role)).transpose(0, 2, 1)
         ]
 
-    def _motion(self, index: int, way: "_Way", qpos: np.ndarray, n_after: int) -> Motion:
+    def _motion(
+        self, index: int, way: "_Way", qpos: np.ndarray, n_after: int, search: bool
+    ) -> Motion:
         """Plan a stage after a segment; with a grasp, so many steps on."""
         arm, robot, stage = self.arm, self.cell.robot, self.cell.task.stages[index]
+        if stage.grasp:  # the hand opens on its way: it may have let go of something narrow
+            qpos = self.cell.with_hand(qpos, float(robot.gripper_at(way.segment.opening[0])))
         if stage.grasp and not self.cell.is_soft(stage.grasp):
             way = self._fitted(stage.grasp, way, qpos)
-        path, Ts_skill, astray = self._path(index, way, qpos)
+        path, Ts_skill, astray = self._path(index, way, qpos, search)
         opening = way.segment.opening[aligned(arm.eefs(path), Ts_skill)]
         after = self._resized(way.segment, stage, way.segment.after[:n_after])
         if len(after):
@@ -171,26 +181,26 @@ class Carrier:
         raise Unreachable("this hand does not fit around it")
 
     def _path(
-        self, index: int, way: "_Way", qpos: np.ndarray
+        self, index: int, way: "_Way", qpos: np.ndarray, search: bool
     ) -> tuple[np.ndarray, np.ndarray, range]:
         """Return the arm's path in a stage, the skill it ends with, and which steps lead astray."""
         arm, cell, segment, Ts = self.arm, self.cell, way.segment, way.Ts_world_eef
         stage, held = cell.task.stages[index], cell.task.held(index)
         if stage.grasp:
-            path, astray = self._transit(qpos, Ts, touched=cell.frame_body(stage.grasp))
+            path, astray = self._transit(qpos, Ts, search, touched=cell.frame_body(stage.grasp))
             self._check_joint(index, arm.moved(qpos, path[-1]))
             return path, Ts, astray
         if stage.push:
             closed = cell.with_hand(qpos, cell.robot.gripper_closed)
             Ts = self._pushing(stage, segment, way.T_world_ref, qpos)
-            path, astray = self._transit(closed, Ts[:1], lift=True)
+            path, astray = self._transit(closed, Ts[:1], search, lift=True)
             # what is pushed, and things in it, go along, but not for who checks for collisions
             return np.concatenate([path, arm.follow(Ts[1:], path[-1])]), Ts, astray
         if segment.held is not None and stage.subgoal:
             body, hand = cell.frame_body(str(held)), arm.eef(qpos[cell.arm_qpos])
             if np.linalg.norm(Ts[0, :3, 3] - hand[:3, 3]) < IN_PLACE:  # where it was lined up
                 return arm.travel(qpos, hand[None], Ts, held=body, search=False), Ts, NOWHERE
-            path, astray = self._transit(qpos, Ts, held=body)
+            path, astray = self._transit(qpos, Ts, search, held=body)
             return path, Ts, astray
         if segment.joint is not None:
             arm.update(qpos)
@@ -241,6 +251,7 @@ class Carrier:
         self,
         qpos: np.ndarray,
         after: np.ndarray,
+        search: bool,
         touched: int | None = None,
         held: int | None = None,
         lift: bool = False,
@@ -248,18 +259,16 @@ class Carrier:
         """Travel to where `after` begins, with or without straying; see `Arm.travel`.
 
         What is held is lifted first, and the hand where it has to leave a place with walls.
-
-        Not through joint space: another source whose way is usual looks more like the others.
         """
         arm = self.arm
-        direct = self._reach_out(qpos, after, touched, held, lift)
+        direct = self._reach_out(qpos, after, search, touched, held, lift)
         n_tries = STRAY_TRIES if self._rng.uniform() < self._stray else 0
         for _ in range(n_tries):
             aside = self._aside(after[-1])[None]
             if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
                 continue
             try:
-                first = self._reach_out(qpos, aside, None, held, lift)
+                first = self._reach_out(qpos, aside, False, None, held, lift)
                 there = arm.moved(qpos, first[-1], held)
                 hand = arm.eef(first[-1])[None]
                 then = arm.travel(there, hand, after, touched, held, search=False)
@@ -273,13 +282,14 @@ class Carrier:
         self,
         qpos: np.ndarray,
         after: np.ndarray,
+        search: bool,
         touched: int | None,
         held: int | None,
         lift: bool,
     ) -> np.ndarray:
         if lift:
-            return self.arm.carry(qpos, after, held, search=False)
-        return self.arm.reach_out(qpos, after, touched, held, search=False)
+            return self.arm.carry(qpos, after, held, search=search)
+        return self.arm.reach_out(qpos, after, touched, held, search=search)
 
     def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
         """Draw a place of the hand beside and above another one."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 from jaxtyping import Float
@@ -66,15 +67,16 @@ class Transformer:
     def plan(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Motion:
         """Plan step `index` from the state `qpos`; see `Expert`.
 
-        Where the chosen segments are out of reach or not free, the others follow. The source that
-        served one step is the first choice for the next.
+        Where the chosen segments are out of reach or not free, the others follow; where no source's
+        way there is free, ways through joint space are looked for, which look less alike. The
+        source that served one step is the first choice for the next.
         """
         stages, problem = self.cell.task.steps()[index], ""
         ranked = self._ranked(stages[0], qpos)
         n_after = int(self._rng.integers(*self._how.offset, endpoint=True))
-        for source in ranked:
+        for search, source in product((False, True), ranked):
             try:
-                motion, turned = self._step(stages, source, qpos, n_after)
+                motion, turned = self._step(stages, source, qpos, n_after, search)
             except Unreachable as error:
                 problem = problem or error.problem
                 continue
@@ -96,7 +98,7 @@ class Transformer:
         return ordered(self._sources, index, T_world_ref, T_world_eef, selection, self._rng)
 
     def _step(
-        self, stages: Sequence[int], source: Source, qpos: np.ndarray, n_after: int
+        self, stages: Sequence[int], source: Source, qpos: np.ndarray, n_after: int, search: bool
     ) -> tuple[Motion, dict[str, bool]]:
         """Carry a step from a source; also which hands are turned against the source's then."""
         if self.cell.task.stages[stages[0]].arm == BOTH:
@@ -105,7 +107,7 @@ class Transformer:
 
         def alone(stage: int, state: Float[np.ndarray, "nq"]) -> Motion:
             carrier = self._carrier(stage)
-            motion, is_turned = carrier.carry(stage, source[stage], state, n_after)
+            motion, is_turned = carrier.carry(stage, source[stage], state, n_after, search)
             turned[carrier.cell.mount.name] = is_turned
             return motion
 
