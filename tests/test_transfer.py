@@ -90,3 +90,30 @@ def test_a_source_whose_grasp_this_hand_cannot_take_is_passed_over():
     assert at[0] == pytest.approx(-0.03, abs=2e-3)
     with pytest.raises(Unreachable, match="this hand does not fit around it"):
         end_of_grasp(cell, [taking_pen(cell, -0.005, 0.0)])
+
+
+def test_a_hand_that_is_not_open_opens_on_its_way():
+    cell = pen_cell("panda")
+    source, (open_, closed) = taking_pen(cell, 0.011, 0.0), (1.0, 0.0)
+    motions = [
+        Transformer(cell, [source], np.random.default_rng(0)).plan(
+            0, cell.with_hand(cell.home_qpos, float(cell.robot.gripper_at(opening)))
+        )
+        for opening in (open_, closed)
+    ]
+    assert np.array_equal(motions[0].ctrl, motions[1].ctrl)
+
+
+def test_where_no_usual_way_is_free_one_through_joint_space_is_looked_for(monkeypatch):
+    cell = pen_cell("panda")
+    source = taking_pen(cell, 0.011, 0.0)
+    usual = end_of_grasp(cell, [source])
+    over_the_top = Arm._over_the_top
+
+    def blocked(arm: Arm, q, before, after, q_end, free):
+        if len(before) == 1 and np.array_equal(q, cell.mount.home):
+            raise Unreachable("no free path")
+        return over_the_top(arm, q, before, after, q_end, free)
+
+    monkeypatch.setattr(Arm, "_over_the_top", blocked)
+    assert np.allclose(end_of_grasp(cell, [source]), usual, atol=1e-3)
