@@ -22,6 +22,9 @@ PINCH_INWARDS = 0.006
 """How far inwards from its corner a cloth is pinched, along the diagonal, m."""
 PAD = 0.02
 """Width of a finger's pad, about, m."""
+EMPTY, FULL = (36.0, 4.0), (100.0, 60.0)
+"""What it costs where pads stand over the top of an object, and to take it further down than that,
+1/m: without and with contents."""
 LIKE_M, LIKE_RAD = 0.015, 0.35
 """Grasps closer than both to one that failed are the same."""
 
@@ -118,23 +121,26 @@ def _cost(arm: Arm, what: str, Ts_world_eef: np.ndarray, near: np.ndarray | None
     On a door or drawer: off the middle of its handle, not straight from the front; on a knob, not
     along its axis, about which the hand then turns on the spot. What counts elsewhere: near the
     keypoint if there is one, the hand pointing down and turned as at home, its
-    pads full on the object, not at its edge, on the robot's left.
+    pads full on the object, not at its edge, on the robot's left. No further down than the pads
+    go, least of all on something with things in it, which would stay between its mouth and the
+    palm when it is poured out.
     """
     cell = arm.cell
     off = 0.0 if near is None else np.linalg.norm(Ts_world_eef[:, :3, 3] - near, axis=1)
     if not cell.is_free(what):
         return 20 * off + 1 + Ts_world_eef[:, :3, 2] @ _outwards(arm, what)
-    role = what.partition(".")[0]
+    role, body = what.partition(".")[0], cell.frame_body(what)
+    edge, deep = FULL if cell.contents(body, arm.data.qpos) else EMPTY
     obj = cell.graph.object(cell.task.roles[role])
     site = cell.model.site(cell.site_name(f"{role}.top")).id
     above = Ts_world_eef[:, 2, 3] + cell.robot.finger_depth - arm.data.site_xpos[site, 2]
     aside = Ts_world_eef[:, :3, 3] @ cell.mount.T_world_base[:3, 1] / max(obj.size[:2])
     turn = _turns(arm.eef(cell.mount.home), Ts_world_eef)
     tilt = 1 + Ts_world_eef[:, 2, 2]
-    from_middle = Ts_world_eef[:, :3, 3] - arm.body_pose(cell.frame_body(what))[:3, 3]
+    from_middle = Ts_world_eef[:, :3, 3] - arm.body_pose(body)[:3, 3]
     at_edge = np.abs(np.einsum("ki,ki->k", from_middle, Ts_world_eef[:, :3, 0]))
-    cost = 20 * off + tilt + 0.5 * turn - 0.6 * aside + 40 * np.maximum(above, 0) - 4 * above
-    return cost + 20 * np.minimum(at_edge, PAD)
+    height = edge * np.maximum(above, 0) + deep * np.maximum(-above, 0)
+    return 20 * off + tilt + 0.5 * turn - 0.6 * aside + height + 20 * np.minimum(at_edge, PAD)
 
 
 def _outwards(arm: Arm, what: str) -> Float[np.ndarray, "3"]:
