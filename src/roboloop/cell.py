@@ -139,7 +139,7 @@ class Cell:
 
     def body_poses(self, qpos: Float[np.ndarray, "T nq"]) -> Float[np.ndarray, "T n_bodies 7"]:
         """World poses (xyz, wxyz) of `tracked_bodies`; NaN where qpos is."""
-        data, ids = mujoco.MjData(self.model), [*self.tracked_bodies.values()]
+        data, ids = self._data, [*self.tracked_bodies.values()]
         poses = np.empty((len(qpos), len(ids), 7))
         for row, each in zip(poses, qpos, strict=True):
             data.qpos[:] = each
@@ -153,6 +153,11 @@ class Cell:
         for joint, sign in self.robot.finger_joints:
             result[self._qpos_of(self.mount.prefix + joint)] = sign * opening
         return result
+
+    @cached_property
+    def _data(self) -> mujoco.MjData:
+        """For kinematics."""
+        return mujoco.MjData(self.model)
 
     @cached_property
     def home_qpos(self) -> Float[np.ndarray, "nq"]:
