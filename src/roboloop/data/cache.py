@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from roboloop import pose
+from roboloop.data.episode import seen_from_base
 from roboloop.data.layout import DatasetInfo
 from roboloop.data.reader import (
     iter_episodes,
@@ -141,14 +141,12 @@ def _relative_poses(info: DatasetInfo) -> Float64[Array, "n n_obj 4 4"]:
     hint = "give --px, to learn from images; or `roboloop generate` it anew"
     for episode in iter_episodes(info.folder, images=False):
         names = names or episode.object_names
-        arms = np.array([name.startswith(PREFIX) for name in names])
-        if not arms.any():
+        if not any(name.startswith(PREFIX) for name in names):
             raise RoboloopError("the dataset has no poses of objects and arm", hint, info.folder)
         if episode.object_names != names:
             problem = "the dataset has not the same objects in all episodes"
             raise RoboloopError(problem, hint, info.folder)
-        Ts = pose.from_vector(episode.object_poses)
-        parts.append(pose.inverse(Ts[:, [arms.argmax()]]) @ Ts[:, ~arms])
+        parts.append(seen_from_base(names, episode.object_poses))
     return np.concatenate(parts)
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
+from roboloop import pose
+from roboloop.robot import PREFIX
+
 Array = np.ndarray
 EEF_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper")
 """Dimensions of `action_eef`."""
@@ -76,6 +79,19 @@ class Episode:
     def __len__(self) -> int:
         """Return the number of control steps."""
         return len(self.action)
+
+
+def seen_from_base(
+    names: tuple[str, ...], poses: Float64[Array, "T n_bodies 7"]
+) -> Float64[Array, "T n_obj 4 4"]:
+    """What a policy is told of: everything but the arms, in the frame of the first arm's base.
+
+    Args:
+        names: As `Episode.object_names`; at least one arm is among them.
+        poses: As `Episode.object_poses`.
+    """
+    arms, Ts = np.array([name.startswith(PREFIX) for name in names]), pose.from_vector(poses)
+    return pose.inverse(Ts[:, [arms.argmax()]]) @ Ts[:, ~arms]
 
 
 def _expect(name: str, array: Array, dtype: type, shape: tuple[int | None, ...]) -> None:

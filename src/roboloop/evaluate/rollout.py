@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from roboloop import pose
 from roboloop.cell import Cell
+from roboloop.data.episode import seen_from_base
 from roboloop.demo.execute import SETTLE_STEPS, proprioception, start_state
 from roboloop.demo.judge import judge
 from roboloop.evaluate.disturb import Disturbance
 from roboloop.evaluate.tracker import Tracker
 from roboloop.policy.base import ENVIRONMENT, STATE, TRACKED, Policy, Sense
 from roboloop.render import Renderer, episode_cameras
-from roboloop.robot import PREFIX
 from roboloop.sim import Simulation, qpos_of
 
 ANY_PX = 64
@@ -128,9 +127,7 @@ def _tracked_poses(
     """Poses of objects and moving parts in the frame of the first arm's base."""
     seen = qpos.copy()
     seen[cell.object_qpos] = tracked
-    Ts = pose.from_vector(cell.body_poses(seen[None])[0])
-    things = [not name.startswith(PREFIX) for name in cell.tracked_bodies]
-    return pose.inverse(cell.arms[0].mount.T_world_base) @ Ts[things]
+    return seen_from_base(tuple(cell.tracked_bodies), cell.body_poses(seen[None]))[0]
 
 
 def _judged(cell: Cell, states: np.ndarray, settled: np.ndarray, failed: bool) -> Rollout:
