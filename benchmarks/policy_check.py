@@ -1,7 +1,7 @@
 """What generated demonstrations are good for: policies trained on them, without images.
 
     python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--noise 0.03] [--seeds 3]
-        [--steps 2000] [--out DIR] [--json]
+        [--steps 6000] [--out DIR] [--json]
 
 Of every preset ten demonstrations are planned and `n` generated. A policy that is told where things
 are learns from the ten alone, and one from the generated ones, with every seed; all are rolled out
@@ -40,7 +40,7 @@ PUBLISHED = {
 CHECKED = [f"{task}_{d}" for task in ("stack", "square", "threading", "coffee", "three_pieces")
            for d in ("d0", "d1")]  # fmt: skip
 BATCH, N_ROLLOUTS, SOURCE_STEPS = 256, 100, 500
-"""A hundredth of the demonstrations is learnt by heart in a fourth of the steps."""
+"""A hundredth of the demonstrations is learnt by heart in a twelfth of the steps."""
 PATIENCE = 2.0
 """Steps of a rollout, over those of the longest demonstration."""
 
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1000, help="demonstrations to generate")
     parser.add_argument("--noise", type=float, default=0.03, help="see `roboloop generate`")
     parser.add_argument("--seeds", type=int, default=3, help="of training and of the rollouts")
-    parser.add_argument("--steps", type=int, default=2000, help="training steps")
+    parser.add_argument("--steps", type=int, default=6000, help="training steps")
     parser.add_argument("--out", type=Path, help="folder to keep everything in")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -8,15 +8,17 @@ import torch
 from roboloop import pose
 from roboloop.data.cache import Cache, object_numbers
 from roboloop.errors import RoboloopError
-from roboloop.policy.act_policy import ActPolicy
+from roboloop.policy.act import rotations
+from roboloop.policy.act_policy import ActPolicy, brought_to
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.load import load_policy
-from roboloop.policy.model import Hand, Sight, Things, conv, grid, places_at
+from roboloop.policy.model import Hand, Sight, Things, conv, grid, places_at, turned_at
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
 from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
 from roboloop.policy.text import hash_words
 from roboloop.policy.train import Schedule, read_curve, train
+from roboloop.robot import ROBOTS, forward_kinematics
 
 SMALL = ActConfig(
     chunk_steps=4, channels=8, n_keypoints=4, d_model=16, n_heads=2, n_layers=1, latent=2
@@ -49,7 +51,7 @@ def make_cache(n_episodes=4, n_steps=12, seed=0):
         state=state,
         action=action,
         imitate=np.arange(n) % 5 > 0,
-        action_eef=np.zeros((n, 8), np.float32),
+        action_eef=np.tile(np.eye(1, 8, 3, dtype=np.float32), (n, 1)),
         starts=np.arange(0, n + 1, n_steps),
         tasks=(TASK,) * n_episodes,
     )
@@ -60,7 +62,7 @@ def make_checkpoint(config=SMALL):
     return Checkpoint(
         recipe="act",
         config=config,
-        robot="panda",
+        robot="of three joints",
         fps=20,
         cameras=("front", "wrist"),
         hand_cameras=(),
@@ -184,7 +186,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 5"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 6"):
         load_policy(str(tmp_path))
 
 
@@ -316,6 +318,10 @@ def test_places_are_pointed_at_in_the_frame_of_the_object():
     pointing = torch.tensor([-100.0, 0.0]).expand(5, 1, 2)
     wanted = pose.transform(Ts[:, 1], np.array([0.1, 0.2, 0.3]))
     np.testing.assert_allclose(places_at(things, pointing, way)[:, 0], wanted, atol=1e-5)
+    axes = torch.eye(3)[:2].expand(5, 1, 1, 2, 3)
+    turned = turned_at(things, pointing, axes)[:, 0, 0]
+    np.testing.assert_allclose(turned.mT, turns[:, 1, :, :2], atol=1e-5)
+    np.testing.assert_allclose(rotations(turned), turns[:, 1], atol=1e-5)
 
 
 def make_told_net():
@@ -349,9 +355,43 @@ def test_of_likely_postures_the_nearest_is_taken():
     net._postures = lambda sight, places: (ways, logits)
     for start, wanted in ((0.5, 1.0), (-0.5, -1.0)):  # not 0.1, which is nearer but unlikely
         q = start * net.posture_std + net.posture_mean
-        sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None)
-        chosen = net._posture(sight, torch.zeros(1, 2, 3), q[None])
+        sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, None)
+        chosen, turns = net._posture(sight, torch.zeros(1, 2, 3), q[None], None)
         np.testing.assert_allclose(chosen, np.full((1, 2, N_ARM), wanted))
+        assert turns is None
+
+
+def test_the_arm_is_brought_to_where_the_chosen_way_turns_the_hand():
+    net, rng = make_told_net(), np.random.default_rng(0)
+    logits = torch.tensor([-9.0, 1.0, -9.0, -9.0]).repeat(1, 2, 1)
+    net._postures = lambda sight, places: (torch.zeros(1, 2, 4, N_ARM), logits)
+    R = pose.rotvec_to_matrix(rng.normal(size=(1, 2, 4, 3))).astype(np.float32)
+    axes = torch.from_numpy(R[..., :2].copy()).mT
+    sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, axes)
+    asked = []
+
+    def bring(q, p, turns):
+        asked.append(turns)
+        return q + 1.0
+
+    chosen, turns = net._posture(sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), bring)
+    np.testing.assert_allclose(turns, R[:, :, 1], atol=1e-5)
+    np.testing.assert_allclose(asked[0], turns)
+    np.testing.assert_allclose(
+        chosen, np.broadcast_to(1 / net.posture_std, (1, 2, N_ARM)), rtol=1e-5
+    )
+
+
+def test_an_arm_is_brought_near_where_it_stands_or_left():
+    panda = ROBOTS["panda"]
+    q = np.array(panda.home) + [[0.1] * 7, [-0.1] * 7]
+    T = forward_kinematics(panda, q + 0.05)
+    T[1, 0, 3] += 5.0  # out of reach
+    given = (torch.from_numpy(part).float()[None] for part in (q, T[:, :3, 3], T[:, :3, :3]))
+    brought = brought_to(panda, *given)[0].numpy()
+    np.testing.assert_allclose(forward_kinematics(panda, brought[:1])[0], T[0], atol=2e-3)
+    assert np.abs(brought[0] - q[0]).max() < 0.3
+    np.testing.assert_allclose(brought[1], q[1], atol=1e-6)
 
 
 def test_what_a_waypoint_is_at_is_found_from_many_of_them():

@@ -62,9 +62,9 @@ def rollout(
     failed = np.zeros(len(cells), bool)
     tasks = [cell.task.instruction for cell in cells]
     policy.reset(len(cells))
-    px = policy.px or ANY_PX
+    px, done = policy.px or ANY_PX, 0
     with Renderer(px, px) as renderer:
-        for done in range(0, horizon_steps, execute_steps):
+        while done < horizon_steps:
             now = sim.states
             seen = (
                 observe(cells, now, renderer)
@@ -73,6 +73,7 @@ def rollout(
             )
             chunk = policy.act({**seen, "task": tasks})
             n = min(execute_steps, chunk.shape[1], horizon_steps - done)
+            done += n
             finished = np.zeros(len(cells), bool) if policy.finished is None else policy.finished
             n_steps = np.where(finished, 0, n)
             trajectory = sim.rollout(chunk[:, :n].astype(float), n_steps)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -25,6 +26,13 @@ OPEN, AT_HAND = 0.97, 0.15
 """Opening of a hand that holds nothing, and distance (m) between a hand and what it may hold."""
 HUBER = 0.1
 """Error, in standard deviations, above which the arm's loss is linear."""
+TURN = 0.3
+"""What counts as one standard deviation of how the hand is turned, rad."""
+Bring = Callable[
+    [Float[Tensor, "B P n_arm"], Float[Tensor, "B P 3"], Float[Tensor, "B P 3 3"]],
+    Float[Tensor, "B P n_arm"],
+]
+"""Brings an arm from joint positions to where its hand is at a place and turned so."""
 
 
 class Act(nn.Module):
@@ -67,19 +75,23 @@ class Act(nn.Module):
         net.load_state_dict(weights)
         return net
 
-    def actions(self, inputs: dict[str, Tensor]) -> Float[Tensor, "B H nu"]:
+    def actions(
+        self, inputs: dict[str, Tensor], bring: Bring | None = None
+    ) -> Float[Tensor, "B H nu"]:
         """Return a chunk of actions in the actuators' units.
 
         Args:
             inputs: `images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15); `state` (B,
                 n_state), `text` (B, n_text).
+            bring: The arm's kinematics, if they are known.
         """
         state = inputs["state"][:, None]
         images = {name: to_float(inputs[f"images.{name}"]) for name in self.cameras}
         sight = self._look(images, inputs.get("objects"), inputs["text"], state)
         places = sight.fused
-        postures = self._posture(sight, places, state[:, 0, : self.n_arm])
-        arm, gripper = self._act(sight, state, places[:, None], postures[:, None])
+        postures, turns = self._posture(sight, places, state[:, 0, : self.n_arm], bring)
+        turns = None if turns is None else turns[:, None]
+        arm, gripper = self._act(sight, state, places[:, None], postures[:, None], turns)
         arm = arm[:, 0] * self.arm_std + self.arm_mean
         if self.config.action_space == "joint_delta":
             arm = arm + state[..., : arm.shape[-1]]
@@ -123,7 +135,17 @@ class Act(nn.Module):
         places, postures = batch["places"][:, 0], self._posture_scaled(batch["postures"][:, 0])
         place = [place_loss(sight.places[k] - places, sight.log_scale[k]) for k in sight.places]
         point = [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
-        posture = posture_loss(*self._postures(sight, places), postures)
+        ways, logits = self._postures(sight, places)
+        miss = F.smooth_l1_loss(
+            ways, postures[:, :, None].expand_as(ways), beta=HUBER, reduction="none"
+        ).mean(-1)
+        if sight.turns is not None:
+            axes = batch["turns"][:, 0, :, None, :, :2].mT
+            off = (sight.turns - axes).flatten(-2) / TURN
+            miss = miss + F.smooth_l1_loss(
+                off, torch.zeros_like(off), beta=HUBER, reduction="none"
+            ).mean(-1)
+        posture = posture_loss(miss, logits)
         losses = {"place_loss": torch.stack(place).mean(), "posture_loss": posture}
         if sight.pointing is not None:
             point = [F.nll_loss(sight.pointing.flatten(0, 1), batch["anchors"].flatten())]
@@ -141,7 +163,7 @@ class Act(nn.Module):
         arm, gripper = self._targets(state, batch["action"])
         style, kl = self.model.encode_style(self._scaled(state), arm, gripper, noise)
         postures = self._posture_scaled(batch["postures"])
-        arm_out, gripper_out = self._act(sight, state, places, postures, style)
+        arm_out, gripper_out = self._act(sight, state, places, postures, batch.get("turns"), style)
         arm_loss = F.smooth_l1_loss(arm_out, arm, beta=HUBER, reduction="none").mean(-1)
         gripper_loss = F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none")
         return {
@@ -195,21 +217,34 @@ class Act(nn.Module):
         return self.model.posture(sight.context, (places - self.place_mean) / self.place_std)
 
     def _posture(
-        self, sight: Sight, places: Float[Tensor, "B P 3"], q: Float[Tensor, "B n_arm"]
-    ) -> Float[Tensor, "B P n_arm"]:
-        """How the arm will stand at places, scaled: of the likely ways, each nearest to the last.
+        self,
+        sight: Sight,
+        places: Float[Tensor, "B P 3"],
+        q: Float[Tensor, "B n_arm"],
+        bring: Bring | None,
+    ) -> tuple[Float[Tensor, "B P n_arm"], Float[Tensor, "B P 3 3"] | None]:
+        """How the arm will stand at places, scaled, and the hand's turn there, if it is known.
 
-        A hand that may turn to either side turns the shorter way, and not what it holds over.
+        Of the likely ways, each is the nearest to the last: a hand that may turn to either side
+        turns the shorter way, and not what it holds over. Where it is known how the hand will be
+        turned, the arm is brought there: joint positions are not guessed as exactly.
         """
         ways, logits = self._postures(sight, places)
         unlikely = logits < logits.amax(-1, keepdim=True) + math.log(LIKELY)
-        chosen, last = [], self._posture_scaled(q)
+        chosen, last, rows = [], self._posture_scaled(q), torch.arange(len(q))
         for each, out in zip(ways.unbind(1), unlikely.unbind(1), strict=True):
             far = ((each - last[:, None]) * self.posture_std).abs().amax(-1)
-            nearest = far.masked_fill(out, torch.inf).argmin(-1)
-            last = each[torch.arange(len(each)), nearest]
-            chosen.append(last)
-        return torch.stack(chosen, 1)
+            chosen.append(far.masked_fill(out, torch.inf).argmin(-1))
+            last = each[rows, chosen[-1]]
+        way = torch.stack(chosen, 1)[..., None]
+        postures = ways.take_along_dim(way[..., None], 2)[:, :, 0]
+        if sight.turns is None:
+            return postures, None
+        R = rotations(sight.turns.take_along_dim(way[..., None, None], 2)[:, :, 0])
+        if bring is not None:
+            standing = postures * self.posture_std + self.posture_mean
+            postures = self._posture_scaled(bring(standing, places, R))
+        return postures, R
 
     def _act(
         self,
@@ -217,10 +252,11 @@ class Act(nn.Module):
         state: Float[Tensor, "B W n_state"],
         places: Float[Tensor, "B W P 3"],
         postures: Float[Tensor, "B W P n_arm"],
+        turns: Float[Tensor, "B W P 3 3"] | None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_arm"], Float[Tensor, "B W H"]]:
-        p_base_eef = state[..., self.n_arm + 1 : self.n_arm + 4]
-        known = self._scaled(state), p_base_eef, places, postures
+        hand = frames(state[..., self.n_arm + 1 : self.n_arm + 10])
+        known = self._scaled(state), *hand, places, postures, turns
         return self.model.act(sight.context, *known, style)
 
     def _posture_scaled(self, postures: Float[Tensor, "*B n_arm"]) -> Float[Tensor, "*B n_arm"]:
@@ -247,6 +283,14 @@ def frames(pose: Float[Tensor, "*B 9"]) -> tuple[Float[Tensor, "*B 3"], Float[Te
     return p, torch.stack([x, y, torch.linalg.cross(x, y)], -1)
 
 
+def rotations(axes: Float[Tensor, "*B 2 3"]) -> Float[Tensor, "*B 3 3"]:
+    """Rotations whose x axis is along the first one, and y axis as near the second as can be."""
+    x, y = axes.unbind(-2)
+    x = F.normalize(x, dim=-1)
+    y = F.normalize(y - (x * y).sum(-1, keepdim=True) * x, dim=-1)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
+
+
 def place_loss(error: Float[Tensor, "B P 3"], log_scale: Float[Tensor, "B P"]) -> Float[Tensor, ""]:
     """How unlikely errors are, in nats and up to a constant, if density falls as exp(-|e| / b).
 
@@ -257,18 +301,12 @@ def place_loss(error: Float[Tensor, "B P 3"], log_scale: Float[Tensor, "B P"]) -
     return (error.norm(dim=-1) / SPREAD * (-log_scale).exp() + 3 * log_scale).mean()
 
 
-def posture_loss(
-    ways: Float[Tensor, "B P K n_arm"],
-    logits: Float[Tensor, "B P K"],
-    posture: Float[Tensor, "B P n_arm"],
-) -> Float[Tensor, ""]:
+def posture_loss(miss: Float[Tensor, "B P K"], logits: Float[Tensor, "B P K"]) -> Float[Tensor, ""]:
     """How far the nearest of several ways is from the posture, and how unlikely it was thought.
 
     Source: Rupprecht et al. 2017, "Learning in an Uncertain World: Representing Ambiguity Through
     Multiple Hypotheses", equation 8: the others learn a little too, lest they never do.
     """
-    target = posture[:, :, None].expand_as(ways)
-    miss = F.smooth_l1_loss(ways, target, beta=HUBER, reduction="none").mean(-1)
     nearest = miss.argmin(-1)
     unlikely = F.cross_entropy(logits.flatten(0, 1), nearest.flatten())
     return (1 - OTHERS) * miss.amin(-1).mean() + OTHERS * miss.mean() + CHOICE * unlikely

@@ -1,13 +1,15 @@
 """Run a trained action-chunking policy."""
 
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from roboloop import pose
 from roboloop.data.cache import object_numbers
 from roboloop.errors import RoboloopError
 from roboloop.policy.act import Act
@@ -23,6 +25,10 @@ from roboloop.policy.base import (
 )
 from roboloop.policy.checkpoint import RECORD, WEIGHTS, read_checkpoint
 from roboloop.policy.text import embed
+from roboloop.robot import ROBOTS, Robot, inverse_kinematics
+
+BROUGHT_M, BROUGHT_RAD = 0.002, 0.02
+"""Errors of an arm's hand with which it counts as there."""
 
 
 class ActPolicy:
@@ -35,6 +41,8 @@ class ActPolicy:
         self.sense: Sense = "images" if checkpoint.px else "poses"
         self._seen: np.ndarray | None = None
         self._net = Act.of_weights(checkpoint, weights).eval()
+        robot = ROBOTS.get(checkpoint.robot)
+        self._bring = None if robot is None else partial(brought_to, robot)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -72,7 +80,7 @@ class ActPolicy:
         inputs["state"] = torch.from_numpy(observation[STATE])
         inputs["text"] = torch.from_numpy(embed(observation[TASK]))
         with torch.inference_mode():
-            return self._net.actions(inputs).numpy()
+            return self._net.actions(inputs, self._bring).numpy()
 
     def _objects(
         self, Ts_base_obj: Float64[np.ndarray, "N n_seen 4 4"]
@@ -88,3 +96,20 @@ class ActPolicy:
             Ts_base_obj = np.where(unseen, self._seen, Ts_base_obj)
         self._seen = Ts_base_obj
         return object_numbers(Ts_base_obj)
+
+
+def brought_to(
+    robot: Robot,
+    q: Float[Tensor, "B P n"],
+    p_base: Float[Tensor, "B P 3"],
+    R_base_eef: Float[Tensor, "B P 3 3"],
+) -> Float[Tensor, "B P n"]:
+    """Joint positions near `q` with the hand at a place (m) and turned so, else `q`."""
+    result = q.clone()
+    Ts_base_eef = pose.from_parts(p_base.numpy().astype(float), R_base_eef.numpy().astype(float))
+    for at in np.ndindex(*q.shape[:2]):
+        near = q[at].numpy().astype(float)
+        ik = inverse_kinematics(robot, Ts_base_eef[at][None], near[None], 0, prefer=near)
+        if ik.position_error[0] < BROUGHT_M and ik.rotation_error[0] < BROUGHT_RAD:
+            result[at] = torch.from_numpy(ik.q[0])
+    return result

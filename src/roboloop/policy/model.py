@@ -60,6 +60,8 @@ class Sight:
     """By camera, the logarithm of where each keypoint is; the first P belong to the places."""
     pointing: Float[Tensor, "B P n_obj"] | None
     """Logarithm of how likely each place is at each object, of who is told where they are."""
+    turns: Float[Tensor, "B P K 2 3"] | None
+    """The hand's x and y axes there, in each way to stand, about; of who is told the same."""
 
     @property
     def fused(self) -> Float[Tensor, "B P 3"]:
@@ -122,6 +124,7 @@ class ObjectEncoder(nn.Module):
         self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
         self.values = perceptron(n_told * n_objects + d, 4 * d, n_values)
         self.pointer = perceptron(d, d, n_objects * n_waypoints)
+        self.turner = perceptron(d + n_values, 2 * d, 2 * n_waypoints * N_POSTURES * 6)
 
     def forward(
         self, things: Things, task: Float[Tensor, "B d"]
@@ -134,6 +137,13 @@ class ObjectEncoder(nn.Module):
     def point(self, context: Float[Tensor, "B d"]) -> Float[Tensor, "B P n_obj"]:
         """Return for each waypoint the logarithm of how likely it is at each object."""
         return self.pointer(context).unflatten(1, (self.n_waypoints, -1)).log_softmax(-1)
+
+    def turn(
+        self, context: Float[Tensor, "B d"], values: Float[Tensor, "B v"]
+    ) -> Float[Tensor, "B 2 P K 2 3"]:
+        """Return the hand's axes in each way to stand: as the object lies, and as the base does."""
+        answer = self.turner(torch.cat([context, values], 1))
+        return answer.unflatten(1, (2, self.n_waypoints, N_POSTURES, 2, 3))
 
 
 def places_at(
@@ -148,6 +158,14 @@ def places_at(
     """
     places = things.p_base_obj[:, None] + torch.einsum("bnij,bpj->bpni", things.R_base_obj, way)
     return torch.einsum("bpn,bpni->bpi", pointing.exp(), places)
+
+
+def turned_at(
+    things: Things, pointing: Float[Tensor, "B P n_obj"], turn: Float[Tensor, "B P K 2 3"]
+) -> Float[Tensor, "B P K 2 3"]:
+    """Return directions that are given as the objects lie that are pointed at; see `places_at`."""
+    R_base_obj = torch.einsum("bpn,bnij->bpij", pointing.exp(), things.R_base_obj)
+    return torch.einsum("bpij,bpkaj->bpkai", R_base_obj, turn)
 
 
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -240,7 +258,8 @@ class ActModel(nn.Module):
         )
         n_postures = n_waypoints * N_POSTURES * (n_arm + 1)
         self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_postures)
-        n_actions, n_goal = math.prod(self.chunk), (n_arm + 9) * n_waypoints
+        n_goal = (n_arm + 9 + (12 if n_objects else 0)) * n_waypoints
+        n_actions = math.prod(self.chunk)
         self.actions = perceptron(d + n_state + n_goal + config.latent, 3 * d, n_actions)
         self.posterior = perceptron(n_state + n_actions, d, 2 * config.latent)
 
@@ -256,7 +275,8 @@ class ActModel(nn.Module):
 
         The keypoints' positions also reach query and experts directly: attention over normalised
         tokens learns where things are much more slowly. Who is told where objects are points at
-        one of them, and says how far from it: some of the way as it lies, some as the base does.
+        one of them, and says how far from it and how turned the hand will be: in part as it lies,
+        in part as the base does.
 
         Args:
             images: By camera.
@@ -279,7 +299,7 @@ class ActModel(nn.Module):
         for block in self.decoder:
             query = block(query, self.norm_memory(memory))
         context = self.norm_out(query)[:, 0]
-        places, log_scale, pointing = {}, {}, None
+        places, log_scale, pointing, turns = {}, {}, None, None
         for name, expert in self.places.items():
             answer = expert(torch.cat([context, points[name]], 1))
             answer = answer.unflatten(-1, (self.n_waypoints, -1))
@@ -288,13 +308,15 @@ class ActModel(nn.Module):
                 pointing = self.objects.point(context)  # learnt by its own loss alone
                 own = HAND_REACH * answer[..., 4:]
                 way = places_at(things, pointing.detach(), own) + way
+                own, base = self.objects.turn(context, points[name]).unbind(1)
+                turns = turned_at(things, pointing.detach(), own) + base
             elif name in self.hand_cameras:
                 way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
             else:
                 way = self.centre + way
             places[name] = way
         heat = {name: view[2] for name, view in views.items()}
-        return Sight(context, places, log_scale, heat, pointing)
+        return Sight(context, places, log_scale, heat, pointing, turns)
 
     def posture(
         self, context: Float[Tensor, "B d"], places: Float[Tensor, "B P 3"]
@@ -313,19 +335,27 @@ class ActModel(nn.Module):
         context: Float[Tensor, "B d"],
         state: Float[Tensor, "B W n_state"],
         p_base_eef: Float[Tensor, "B W 3"],
+        R_base_eef: Float[Tensor, "B W 3 3"],
         places: Float[Tensor, "B W P 3"],
         postures: Float[Tensor, "B W P n_arm"],
+        turns: Float[Tensor, "B W P 3 3"] | None = None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_arm"], Float[Tensor, "B W H"]]:
         """Return a chunk of the arm's actions for every state, and logits of a gripper command.
 
-        State and postures are normalised, places and the hand's position are not. Without `style`
-        the prior's mean is taken.
+        State and postures are normalised, places and the hand's pose are not. Where it is known how
+        the hand will be turned (`turns`), it also counts where the hand is as seen from there: what
+        is threaded or set down comes the same way whichever way its goal lies. Without `style` the
+        prior's mean is taken.
         """
         if style is None:
             style = state.new_zeros(*state.shape[:2], self.latent)
         way = places - p_base_eef[:, :, None]
         goal = [postures, places, way / HAND_REACH, torch.tanh(way / NEAR)]
+        if turns is not None:
+            own = torch.einsum("bwpji,bwpj->bwpi", turns, way)
+            axes = torch.einsum("bwpji,bwjk->bwpki", turns, R_base_eef)[:, :, :, :2]
+            goal += [own / HAND_REACH, torch.tanh(own / NEAR), axes.flatten(3)]
         known = [context[:, None].expand(-1, state.shape[1], -1), state, style]
         known = torch.cat([*known, *(each.flatten(2) for each in goal)], -1)
         actions = self.actions(known).unflatten(-1, self.chunk)

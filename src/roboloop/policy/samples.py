@@ -14,8 +14,8 @@ from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15) and `anchors` (B, P); `state`
-(B, W, n_state), `action` (B, W, H, nu),
+"""`images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15), `anchors` (B, P) and `turns`
+(B, W, P, 3, 3); `state` (B, W, n_state), `action` (B, W, H, nu),
 `imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
 `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
@@ -45,6 +45,7 @@ class Samples:
         if cache.objects is not None:
             batch["objects"] = cache.objects[frames]
             batch["anchors"] = self.anchors[frames]
+            batch["turns"] = self.turns[self.waypoints[window]]
         batch["state"] = cache.state[window]
         batch["action"] = cache.action[chunk]
         # what follows a step that was a mistake is no answer to what was before it
@@ -104,6 +105,11 @@ class Samples:
     def places(self) -> Float32[Array, "n 3"]:
         """Where the hand was told to be, in the base frame, m."""
         return self.cache.action_eef[:, :3]
+
+    @cached_property
+    def turns(self) -> Float32[Array, "n 3 3"]:
+        """How the hand was told to be turned, in the base frame."""
+        return pose.quat_to_matrix(self.cache.action_eef[:, 3:7].astype(float)).astype(np.float32)
 
     @cached_property
     def gripper_range(self) -> Float32[Array, "2"]:
