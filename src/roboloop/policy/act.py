@@ -25,7 +25,7 @@ LIKELY = 0.3
 OPEN, AT_HAND = 0.97, 0.15
 """Opening of a hand that holds nothing, and distance (m) between a hand and what it may hold."""
 HUBER = 0.1
-"""Error, in standard deviations, above which the arm's loss is linear."""
+"""Error, in standard deviations, above which a loss is linear."""
 TURN = 0.3
 """What counts as one standard deviation of how the hand is turned, rad."""
 Bring = Callable[
@@ -136,15 +136,10 @@ class Act(nn.Module):
         place = [place_loss(sight.places[k] - places, sight.log_scale[k]) for k in sight.places]
         point = [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
         ways, logits = self._postures(sight, places)
-        miss = F.smooth_l1_loss(
-            ways, postures[:, :, None].expand_as(ways), beta=HUBER, reduction="none"
-        ).mean(-1)
+        miss = huber(ways - postures[:, :, None])
         if sight.turns is not None:
             axes = batch["turns"][:, 0, :, None, :, :2].mT
-            off = (sight.turns - axes).flatten(-2) / TURN
-            miss = miss + F.smooth_l1_loss(
-                off, torch.zeros_like(off), beta=HUBER, reduction="none"
-            ).mean(-1)
+            miss = miss + huber((sight.turns - axes).flatten(-2) / TURN)
         posture = posture_loss(miss, logits)
         losses = {"place_loss": torch.stack(place).mean(), "posture_loss": posture}
         if sight.pointing is not None:
@@ -164,10 +159,9 @@ class Act(nn.Module):
         style, kl = self.model.encode_style(self._scaled(state), arm, gripper, noise)
         postures = self._posture_scaled(batch["postures"])
         arm_out, gripper_out = self._act(sight, state, places, postures, batch.get("turns"), style)
-        arm_loss = F.smooth_l1_loss(arm_out, arm, beta=HUBER, reduction="none").mean(-1)
         gripper_loss = F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none")
         return {
-            "arm_loss": masked(arm_loss, learnt),
+            "arm_loss": masked(huber(arm_out - arm), learnt),
             "gripper_loss": masked(gripper_loss, learnt),
             "kl": kl,
         }
@@ -310,6 +304,11 @@ def posture_loss(miss: Float[Tensor, "B P K"], logits: Float[Tensor, "B P K"]) -
     nearest = miss.argmin(-1)
     unlikely = F.cross_entropy(logits.flatten(0, 1), nearest.flatten())
     return (1 - OTHERS) * miss.amin(-1).mean() + OTHERS * miss.mean() + CHOICE * unlikely
+
+
+def huber(error: Float[Tensor, "*B n"]) -> Float[Tensor, "*B"]:
+    """Mean loss of errors: quadratic up to `HUBER`, linear above."""
+    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=HUBER, reduction="none").mean(-1)
 
 
 def masked(loss: Float[Tensor, "*B"], weight: Float[Tensor, "*B"]) -> Float[Tensor, ""]:
