@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -153,10 +154,76 @@ def test_perfect_predictions_give_back_the_recorded_actions(space):
         name: torch.from_numpy(values)
         for name, values in samples.draw(np.random.default_rng(0), frames, augment=False).items()
     }
-    arm, gripper = net._targets(batch["state"], batch["action"])
+    arm, gripper = net._targets(batch)
     net.model.act = lambda *args: (arm[:, :1], gripper[:, :1] - 0.5)
     actions = net.actions({**batch, "state": batch["state"][:, 0]})
-    np.testing.assert_allclose(actions, batch["action"][:, 0], atol=1e-5)
+    recorded = samples.cache.action[samples.later(frames[:, None], np.arange(SMALL.chunk_steps))]
+    np.testing.assert_allclose(actions, recorded, atol=1e-5)
+
+
+def panda_cache(n_episodes=3, n_steps=12) -> Cache:
+    """Ways of a Panda whose targets are a little ahead, around one of two objects."""
+    panda, rng, n = ROBOTS["panda"], np.random.default_rng(0), n_episodes * n_steps
+    q = np.array(panda.home) + 0.02 * np.arange(n)[:, None] * rng.normal(size=7)
+    told = q + 0.02 * rng.normal(size=q.shape)
+    T, T_told = forward_kinematics(panda, q), forward_kinematics(panda, told)
+    hand = [T[:, :3, 3], T[:, :3, 0], T[:, :3, 1]]
+    gripper = (np.arange(n) % n_steps < n_steps // 2)[:, None]
+    eef = [T_told[:, :3, 3], pose.matrix_to_quat(T_told[:, :3, :3]), gripper]
+    Ts = pose.from_parts(rng.normal(size=(2, 3)), pose.rotvec_to_matrix(rng.normal(size=(2, 3))))
+    return replace(
+        make_cache(n_episodes, n_steps),
+        images={},
+        state=np.concatenate([q, gripper, *hand], 1).astype(np.float32),
+        action=np.concatenate([told, gripper], 1).astype(np.float32),
+        action_eef=np.concatenate(eef, 1).astype(np.float32),
+        objects=np.tile(object_numbers(Ts), (n, 1, 1)),
+    )
+
+
+def test_a_perfect_way_of_the_hand_leads_to_the_recorded_targets():
+    from roboloop.policy.act import Act
+
+    cache, panda = panda_cache(), ROBOTS["panda"]
+    samples = Samples(cache, replace(SMALL, action_space="hand"))
+    net, frames = Act(samples.config, (), (), measure_scaling(samples)), np.arange(8)
+    drawn = samples.draw(np.random.default_rng(0), frames, augment=False)
+    batch = {name: torch.from_numpy(values) for name, values in drawn.items()}
+    arm, gripper = net._targets(batch)
+    net.model.act = lambda *args: (arm[:, :1], gripper[:, :1] - 0.5)
+    net._posture = lambda *args: (
+        net._posture_scaled(batch["postures"][:, 0]), batch["turns"][:, 0]
+    )  # fmt: skip
+    seen = {**batch, "state": batch["state"][:, 0]}
+    actions = net.actions(seen, partial(brought_to, panda)).numpy()
+    later = samples.later(frames[:, None], np.arange(SMALL.chunk_steps))
+    T = forward_kinematics(panda, actions[..., :-1].reshape(-1, 7).astype(float))
+    np.testing.assert_allclose(T[:, :3, 3], cache.action_eef[later.ravel(), :3], atol=3e-3)
+    R = pose.quat_to_matrix(cache.action_eef[later.ravel(), 3:7].astype(float))
+    np.testing.assert_allclose(T[:, :3, :3], R, atol=0.03)
+
+
+def test_a_way_of_the_hand_is_the_same_wherever_its_goal_lies():
+    cache = panda_cache()
+    samples = Samples(cache, replace(SMALL, action_space="hand"))
+    moved = pose.from_parts(np.array([0.1, 0.2, 0.0]), pose.yaw_to_matrix(0.7))
+
+    def carried(p, R):
+        return pose.transform(moved, p), moved[:3, :3] @ R
+
+    p, x, y = np.split(cache.state[:, 8:].astype(float), 3, -1)
+    p, R = carried(p, np.stack([x, y, np.cross(x, y)], -1))
+    p_told, R_told = carried(
+        cache.action_eef[:, :3].astype(float),
+        pose.quat_to_matrix(cache.action_eef[:, 3:7].astype(float)),
+    )
+    state, eef = cache.state.copy(), cache.action_eef.copy()
+    state[:, 8:] = np.concatenate([p, R[..., 0], R[..., 1]], 1)
+    eef[:, :7] = np.concatenate([p_told, pose.matrix_to_quat(R_told)], 1)
+    elsewhere = replace(samples, cache=replace(cache, state=state, action_eef=eef))
+    frames = np.arange(len(state))
+    ways = [each.arm_targets(frames, each.later(frames, 3)) for each in (samples, elsewhere)]
+    np.testing.assert_allclose(ways[0], ways[1], atol=1e-5)
 
 
 def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
@@ -302,7 +369,9 @@ def test_a_cell_of_the_features_looks_at_its_centre():
 def test_windows_hold_the_last_action_of_an_episode():
     cache = make_cache()
     batch = Samples(cache, SMALL).draw(np.random.default_rng(0), np.array([10]), augment=False)
-    np.testing.assert_array_equal(batch["action"][0, 0, :, 0], cache.action[[10, 11, 11, 11], 0])
+    np.testing.assert_array_equal(batch["gripper"][0, 0], cache.action[[10, 11, 11, 11], -1])
+    arm = cache.action[[10, 11, 11, 11], 0] - cache.state[10, 0]
+    np.testing.assert_array_equal(batch["arm"][0, 0, :, 0], arm)
     np.testing.assert_array_equal(batch["state"][0], cache.state[[10, 11]])
     assert not cache.imitate[10]  # nor is what follows to be learnt
     np.testing.assert_array_equal(batch["imitate"][0, 0], np.zeros(4))
@@ -370,13 +439,13 @@ def test_the_arm_is_brought_to_where_the_chosen_way_turns_the_hand():
     sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, axes)
     asked = []
 
-    def bring(q, p, turns):
+    def bring(q, p, turns, near):
         asked.append(turns)
         return q + 1.0
 
     chosen, turns = net._posture(sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), bring)
     np.testing.assert_allclose(turns, R[:, :, 1], atol=1e-5)
-    np.testing.assert_allclose(asked[0], turns)
+    np.testing.assert_allclose(torch.stack(asked, 1), turns)
     np.testing.assert_allclose(
         chosen, np.broadcast_to(1 / net.posture_std, (1, 2, N_ARM)), rtol=1e-5
     )
@@ -387,8 +456,8 @@ def test_an_arm_is_brought_near_where_it_stands_or_left():
     q = np.array(panda.home) + [[0.1] * 7, [-0.1] * 7]
     T = forward_kinematics(panda, q + 0.05)
     T[1, 0, 3] += 5.0  # out of reach
-    given = (torch.from_numpy(part).float()[None] for part in (q, T[:, :3, 3], T[:, :3, :3]))
-    brought = brought_to(panda, *given)[0].numpy()
+    given = [torch.from_numpy(part).float() for part in (q, T[:, :3, 3], T[:, :3, :3])]
+    brought = brought_to(panda, *given, given[0]).numpy()
     np.testing.assert_allclose(forward_kinematics(panda, brought[:1])[0], T[0], atol=2e-3)
     assert np.abs(brought[0] - q[0]).max() < 0.3
     np.testing.assert_allclose(brought[1], q[1], atol=1e-6)

@@ -29,10 +29,14 @@ HUBER = 0.1
 TURN = 0.3
 """What counts as one standard deviation of how the hand is turned, rad."""
 Bring = Callable[
-    [Float[Tensor, "B P n_arm"], Float[Tensor, "B P 3"], Float[Tensor, "B P 3 3"]],
-    Float[Tensor, "B P n_arm"],
-]
-"""Brings an arm from joint positions to where its hand is at a place and turned so."""
+    [
+        Float[Tensor, "B n_arm"], Float[Tensor, "B 3"], Float[Tensor, "B 3 3"],
+        Float[Tensor, "B n_arm"],
+    ],
+    Float[Tensor, "B n_arm"],
+]  # fmt: skip
+"""Brings an arm from joint positions to where its hand is at a place (m) and turned so; of several
+ways to stand there the one near the last argument is taken."""
 
 
 class Act(nn.Module):
@@ -62,8 +66,8 @@ class Act(nn.Module):
         self.config, self.cameras = config, cameras
         for name in STATISTICS:
             self.register_buffer(name, torch.tensor(getattr(scaling, name)))
-        self.n_arm = scaling.arm_mean.shape[1]
-        sizes = len(scaling.objects_mean), len(scaling.state_mean), self.n_arm, N_WAYPOINTS
+        self.n_arm, n_out = len(scaling.posture_mean), scaling.arm_mean.shape[1]
+        sizes = len(scaling.objects_mean), len(scaling.state_mean), self.n_arm, n_out, N_WAYPOINTS
         self.model = ActModel(config, cameras, hand_cameras, *sizes, self.place_mean.clone())
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -95,6 +99,10 @@ class Act(nn.Module):
         arm = arm[:, 0] * self.arm_std + self.arm_mean
         if self.config.action_space == "joint_delta":
             arm = arm + state[..., : arm.shape[-1]]
+        elif self.config.action_space == "hand":
+            assert turns is not None and bring is not None
+            standing = postures[:, 0] * self.posture_std + self.posture_mean
+            arm = self._along(arm, state[:, 0], turns[:, 0, 0], standing, bring)
         low, high = self.gripper_range
         gripper = torch.where(gripper[:, 0] > 0, high, low)
         return torch.cat([arm, gripper[..., None]], -1)
@@ -155,7 +163,7 @@ class Act(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """Losses on the actions that lead to the recorded places."""
         state, learnt = batch["state"], batch["imitate"]
-        arm, gripper = self._targets(state, batch["action"])
+        arm, gripper = self._targets(batch)
         style, kl = self.model.encode_style(self._scaled(state), arm, gripper, noise)
         postures = self._posture_scaled(batch["postures"])
         arm_out, gripper_out = self._act(sight, state, places, postures, batch.get("turns"), style)
@@ -237,7 +245,9 @@ class Act(nn.Module):
         R = rotations(sight.turns.take_along_dim(way[..., None, None], 2)[:, :, 0])
         if bring is not None:
             standing = postures * self.posture_std + self.posture_mean
-            postures = self._posture_scaled(bring(standing, places, R))
+            each = zip(*(part.unbind(1) for part in (standing, places, R)), strict=True)
+            brought = [bring(near, p, R_place, near) for near, p, R_place in each]
+            postures = self._posture_scaled(torch.stack(brought, 1))
         return postures, R
 
     def _act(
@@ -248,7 +258,7 @@ class Act(nn.Module):
         postures: Float[Tensor, "B W P n_arm"],
         turns: Float[Tensor, "B W P 3 3"] | None,
         style: Float[Tensor, "B W latent"] | None = None,
-    ) -> tuple[Float[Tensor, "B W H n_arm"], Float[Tensor, "B W H"]]:
+    ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
         hand = frames(state[..., self.n_arm + 1 : self.n_arm + 10])
         known = self._scaled(state), *hand, places, postures, turns
         return self.model.act(sight.context, *known, style)
@@ -260,21 +270,49 @@ class Act(nn.Module):
         return (state - self.state_mean) / self.state_std
 
     def _targets(
-        self, state: Float[Tensor, "B W n_state"], action: Float[Tensor, "B W H nu"]
-    ) -> tuple[Float[Tensor, "B W H n_arm"], Float[Tensor, "B W H"]]:
+        self, batch: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
         """Scale actions: the arm's to about unit size, the gripper's to 0..1."""
-        arm = action[..., :-1]
-        if self.config.action_space == "joint_delta":
-            arm = arm - state[..., None, : arm.shape[-1]]
         low, high = self.gripper_range
-        gripper = (action[..., -1] - low) / (high - low).clamp(min=1e-6)
-        return (arm - self.arm_mean) / self.arm_std, gripper
+        gripper = (batch["gripper"] - low) / (high - low).clamp(min=1e-6)
+        return (batch["arm"] - self.arm_mean) / self.arm_std, gripper
+
+    def _along(
+        self,
+        way: Float[Tensor, "B H 6"],
+        state: Float[Tensor, "B n_state"],
+        R_base_goal: Float[Tensor, "B 3 3"],
+        standing: Float[Tensor, "B n_arm"],
+        bring: Bring,
+    ) -> Float[Tensor, "B H n_arm"]:
+        """Joint positions along a way of the hand, which ends as the arm is `standing` there.
+
+        Args:
+            way: As `Samples.arm_targets`.
+            state: Where the arm is.
+            R_base_goal: How the hand will be turned where it acts next.
+            standing: How the arm will stand there, rad.
+            bring: The arm's kinematics.
+        """
+        q, path = state[:, : self.n_arm], []
+        p, R = frames(state[:, self.n_arm + 1 : self.n_arm + 10])
+        for step in way.unbind(1):
+            ahead = (R_base_goal @ step[:, :3, None])[..., 0]
+            q = bring(q, p + ahead, R @ turn(step[:, 3:]), standing)
+            path.append(q)
+        return torch.stack(path, 1)
 
 
 def frames(pose: Float[Tensor, "*B 9"]) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
     """Positions and rotations of poses that are told as position, x axis and y axis."""
     p, x, y = pose.unflatten(-1, (3, 3)).unbind(-2)
     return p, torch.stack([x, y, torch.linalg.cross(x, y)], -1)
+
+
+def turn(v: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
+    """Rotations about `v` by its length, rad."""
+    axes = v[..., None].expand(*v.shape, 3)
+    return torch.linalg.matrix_exp(torch.linalg.cross(axes, torch.eye(3).expand_as(axes), dim=-2))
 
 
 def rotations(axes: Float[Tensor, "*B 2 3"]) -> Float[Tensor, "*B 3 3"]:

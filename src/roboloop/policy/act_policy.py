@@ -100,16 +100,18 @@ class ActPolicy:
 
 def brought_to(
     robot: Robot,
-    q: Float[Tensor, "B P n"],
-    p_base: Float[Tensor, "B P 3"],
-    R_base_eef: Float[Tensor, "B P 3 3"],
-) -> Float[Tensor, "B P n"]:
-    """Joint positions near `q` with the hand at a place (m) and turned so, else `q`."""
+    q: Float[Tensor, "B n"],
+    p_base: Float[Tensor, "B 3"],
+    R_base_eef: Float[Tensor, "B 3 3"],
+    prefer: Float[Tensor, "B n"],
+) -> Float[Tensor, "B n"]:
+    """See `Bring`; where the hand cannot get there, the arm stays."""
     result = q.clone()
     Ts_base_eef = pose.from_parts(p_base.numpy().astype(float), R_base_eef.numpy().astype(float))
-    for at in np.ndindex(*q.shape[:2]):
-        near = q[at].numpy().astype(float)
-        ik = inverse_kinematics(robot, Ts_base_eef[at][None], near[None], 0, prefer=near)
-        if ik.position_error[0] < BROUGHT_M and ik.rotation_error[0] < BROUGHT_RAD:
-            result[at] = torch.from_numpy(ik.q[0])
+    starts, liked = (each.numpy().astype(float) for each in (q, prefer))
+    for i, T in enumerate(Ts_base_eef):  # what is preferred is not the same for all
+        ik = inverse_kinematics(robot, T[None], starts[i, None], 0, liked[i])
+        turned = not robot.turns_freely or ik.rotation_error[0] < BROUGHT_RAD
+        if turned and ik.position_error[0] < BROUGHT_M:
+            result[i] = torch.from_numpy(ik.q[0])
     return result

@@ -12,6 +12,7 @@ from roboloop.data.views import read_views
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.policy.base import Checkpoint
 from roboloop.policy.recipes import RECIPES
+from roboloop.robot import ROBOTS
 from roboloop.run import CommonFlags, Run
 
 STEPS = {"tiny": 4, "small": 1000, "full": 20_000}
@@ -87,9 +88,10 @@ def describe(config: Config, cache: Cache, px: int) -> Checkpoint:
             "joints, the hand's opening and its pose are needed, as `roboloop generate` writes",
             info.folder,
         )
+    by_joints = px or info.robot not in ROBOTS
     return Checkpoint(
         recipe=config.policy,
-        config=RECIPES[config.policy],
+        config=replace(RECIPES[config.policy], action_space="joint_delta" if by_joints else "hand"),
         robot=info.robot,
         fps=info.fps,
         cameras=tuple(cache.images),

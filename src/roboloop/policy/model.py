@@ -235,6 +235,7 @@ class ActModel(nn.Module):
         n_objects: int,
         n_state: int,
         n_arm: int,
+        n_out: int,
         n_waypoints: int,
         centre: Float[Tensor, "3"],
     ) -> None:
@@ -242,7 +243,7 @@ class ActModel(nn.Module):
         self.register_buffer("centre", centre)
         d, n_layers, n_points = config.d_model, config.n_layers, 2 * config.n_keypoints
         self.latent, self.n_waypoints, self.hand_cameras = config.latent, n_waypoints, hand_cameras
-        self.chunk = config.chunk_steps, n_arm + 1
+        self.chunk = config.chunk_steps, n_out + 1
         self.cameras = nn.ModuleDict({name: CameraEncoder(config) for name in cameras})
         self.objects = ObjectEncoder(config, n_objects, n_waypoints) if n_objects else None
         experts = (*cameras, *([OBJECTS] if n_objects else []))
@@ -340,7 +341,7 @@ class ActModel(nn.Module):
         postures: Float[Tensor, "B W P n_arm"],
         turns: Float[Tensor, "B W P 3 3"] | None = None,
         style: Float[Tensor, "B W latent"] | None = None,
-    ) -> tuple[Float[Tensor, "B W H n_arm"], Float[Tensor, "B W H"]]:
+    ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
         """Return a chunk of the arm's actions for every state, and logits of a gripper command.
 
         State and postures are normalised, places and the hand's pose are not. Where it is known how
@@ -364,7 +365,7 @@ class ActModel(nn.Module):
     def encode_style(
         self,
         state: Float[Tensor, "B W n_state"],
-        arm: Float[Tensor, "B W H n_arm"],
+        arm: Float[Tensor, "B W H n_out"],
         gripper: Float[Tensor, "B W H"],
         noise: torch.Generator | None,
     ) -> tuple[Float[Tensor, "B W latent"], Float[Tensor, ""]]:

@@ -16,8 +16,9 @@ class ActConfig:
 
     chunk_steps: int = 16
     """Control steps that one call predicts (H)."""
-    action_space: Literal["joint_delta", "joint"] = "joint_delta"
-    """Whether the arm's targets are predicted relative to the current joints or absolute."""
+    action_space: Literal["joint_delta", "joint", "hand"] = "joint_delta"
+    """Whether the arm's targets are predicted relative to the current joints, absolute, or as the
+    hand's way, seen from where it acts next; kinematics then finds the joints."""
     channels: int = 32
     """Channels of the convolutions at a quarter of the image's resolution."""
     n_keypoints: int = 16

@@ -15,7 +15,7 @@ from roboloop.policy.text import embed
 Array = np.ndarray
 Batch = dict[str, Array]
 """`images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15), `anchors` (B, P) and `turns`
-(B, W, P, 3, 3); `state` (B, W, n_state), `action` (B, W, H, nu),
+(B, W, P, 3, 3); `state` (B, W, n_state), `arm` (B, W, H, n_out), `gripper` (B, W, H),
 `imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
 `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
@@ -47,7 +47,8 @@ class Samples:
             batch["anchors"] = self.anchors[frames]
             batch["turns"] = self.turns[self.waypoints[window]]
         batch["state"] = cache.state[window]
-        batch["action"] = cache.action[chunk]
+        batch["arm"] = self.arm_targets(window[..., None], chunk)
+        batch["gripper"] = cache.action[chunk, -1]
         # what follows a step that was a mistake is no answer to what was before it
         imitate = np.logical_and.accumulate(cache.imitate[chunk], -1)
         batch["imitate"] = imitate.astype(np.float32)
@@ -84,12 +85,26 @@ class Samples:
         """Frames `steps` later, or the episode's last: an episode ends by holding still."""
         return np.minimum(frames + steps, self.cache.starts[self.episode[frames] + 1] - 1)
 
-    def arm_targets(self, step: int) -> Float32[Array, "n n_arm"]:
-        """What is predicted of the arm `step` steps into the chunk that begins at each frame."""
-        cache = self.cache
-        target = cache.action[self.later(np.arange(len(cache.action)), step), :-1]
+    def arm_targets(
+        self, frames: Int[Array, "..."], later: Int[Array, "..."]
+    ) -> Float32[Array, "... n_out"]:
+        """What is predicted of the arm at `frames` for `later` ones; see `ActConfig.action_space`.
+
+        Of the hand's way: how far it moves (m), as it will be turned where it acts next, and its
+        turn (rad), as it is turned now.
+        """
+        cache, n_arm = self.cache, self.cache.action.shape[1] - 1
+        if self.config.action_space == "hand":
+            now = cache.state[frames, n_arm + 1 : n_arm + 10].astype(float)
+            p, x, y = np.split(now, 3, -1)
+            R_base_eef = np.stack([x, y, np.cross(x, y)], -1)
+            R_base_goal = self.turns[self.waypoints[frames, 0]]
+            way = np.einsum("...ji,...j->...i", R_base_goal, self.places[later] - p)
+            turn = pose.matrix_to_rotvec(np.swapaxes(R_base_eef, -1, -2) @ self.turns[later])
+            return np.concatenate([way, turn], -1).astype(np.float32)
+        target = cache.action[later, :-1]
         relative = self.config.action_space == "joint_delta"
-        return target - cache.state[:, : target.shape[1]] if relative else target
+        return target - cache.state[frames, :n_arm] if relative else target
 
     @cached_property
     def episode(self) -> Int64[Array, "n"]:
@@ -210,9 +225,9 @@ class Scaling:
 
     state_mean: Float32[Array, "n_state"]
     state_std: Float32[Array, "n_state"]
-    arm_mean: Float32[Array, "H n_arm"]
+    arm_mean: Float32[Array, "H n_out"]
     """Of what is predicted of the arm, at each step of a chunk."""
-    arm_std: Float32[Array, "H n_arm"]
+    arm_std: Float32[Array, "H n_out"]
     gripper_range: Float32[Array, "2"]
     """Smallest and largest command of the gripper."""
     place_mean: Float32[Array, "3"]
@@ -236,7 +251,9 @@ MOVED = 0.01
 
 def measure_scaling(samples: Samples) -> Scaling:
     """Compute the statistics over all frames."""
-    arm = [samples.arm_targets(step) for step in range(samples.config.chunk_steps)]
+    every = np.arange(len(samples.cache.action))
+    steps = range(samples.config.chunk_steps)
+    arm = [samples.arm_targets(every, samples.later(every, step)) for step in steps]
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
     objects = samples.cache.objects
