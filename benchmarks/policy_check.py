@@ -1,7 +1,7 @@
 """What generated demonstrations are good for: policies trained on them, without images.
 
     python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--noise 0.03] [--seeds 3]
-        [--steps 6000] [--out DIR] [--json]
+        [--policy act] [--steps 6000] [--out DIR] [--json]
 
 Of every preset ten demonstrations are planned and `n` generated. A policy that is told where things
 are learns from the ten alone, and one from the generated ones, with every seed; all are rolled out
@@ -48,8 +48,11 @@ PATIENCE = 2.0
 class Check:
     """Policies of a preset, in a folder."""
 
-    def __init__(self, folder: Path, preset: str, n: int, noise: float, steps: int) -> None:
+    def __init__(
+        self, folder: Path, preset: str, n: int, noise: float, recipe: str, steps: int
+    ) -> None:
         self.folder, self.steps, self.setup = folder, steps, Setup(folder, preset)
+        self.recipe = recipe
         self.data = {"sources": self.setup.demo, "generated": folder / "data"}
         made = [self.setup.demo, self.setup.scene, self.setup.task]
         making = {"n": n, "noise": noise, "px": 0, "out": self.data["generated"], "quiet": True}
@@ -59,10 +62,11 @@ class Check:
 
     def success(self, name: str, seed: int) -> tuple[int, int]:
         """Successes and rollouts of a policy from the `sources` or from what was `generated`."""
-        policy, out = (self.folder / f"{part}_{name}_{seed}" for part in ("policy", "evaluate"))
+        which = f"{name}_{self.recipe}_{seed}"
+        policy, out = (self.folder / f"{part}_{which}" for part in ("policy", "evaluate"))
         common = {"seed": seed, "quiet": True}
         steps = self.steps if name == "generated" else min(self.steps, SOURCE_STEPS)
-        learning = {"steps": steps, "batch": BATCH, "px": 0, "out": policy}
+        learning = {"policy": self.recipe, "steps": steps, "batch": BATCH, "px": 0, "out": policy}
         train.run(train.Config(self.data[name], **learning, **common))
         rolling = {"n": N_ROLLOUTS, "horizon_steps": self.horizon, "videos": False, "out": out}
         made = [str(policy), self.setup.scene, self.setup.task]
@@ -78,6 +82,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1000, help="demonstrations to generate")
     parser.add_argument("--noise", type=float, default=0.03, help="see `roboloop generate`")
     parser.add_argument("--seeds", type=int, default=3, help="of training and of the rollouts")
+    parser.add_argument("--policy", default="act", help="see `roboloop train`")
     parser.add_argument("--steps", type=int, default=6000, help="training steps")
     parser.add_argument("--out", type=Path, help="folder to keep everything in")
     parser.add_argument("--json", action="store_true")
@@ -87,7 +92,8 @@ def main() -> None:
         start = cpu_seconds()
         kept = nullcontext(options.out / preset) if options.out else TemporaryDirectory()
         with kept as folder:
-            check = Check(Path(folder), preset, options.n, options.noise, options.steps)
+            making = options.n, options.noise, options.policy, options.steps
+            check = Check(Path(folder), preset, *making)
             row = {
                 name: [check.success(name, seed) for seed in range(options.seeds)]
                 for name in check.data

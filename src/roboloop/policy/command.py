@@ -26,7 +26,8 @@ class Config(CommonFlags):
     dataset: Positional[Path]
     """A LeRobot v3 dataset, such as `roboloop generate` writes."""
     policy: str = "act"
-    """Recipe to train."""
+    """Recipe to train: `act` predicts joints; `act_hand`, for who is told where things are, the
+    hand's way as seen from where it acts next, which is worth it where things lie in every way."""
     steps: int | None = None
     """Training steps; by scale 4, 1000 or 20000."""
     minutes: float | None = None
@@ -88,10 +89,13 @@ def describe(config: Config, cache: Cache, px: int) -> Checkpoint:
             "joints, the hand's opening and its pose are needed, as `roboloop generate` writes",
             info.folder,
         )
-    by_joints = px or info.robot not in ROBOTS
+    recipe = RECIPES[config.policy]
+    if recipe.action_space == "hand" and (px or info.robot not in ROBOTS):
+        problem = f"{config.policy} needs to be told where things are, and one arm that is known"
+        raise RoboloopError(problem, "give --px 0, or --policy act", info.folder)
     return Checkpoint(
         recipe=config.policy,
-        config=replace(RECIPES[config.policy], action_space="joint_delta" if by_joints else "hand"),
+        config=recipe,
         robot=info.robot,
         fps=info.fps,
         cameras=tuple(cache.images),

@@ -59,4 +59,4 @@ class ActConfig:
     """Largest relative change of each colour channel, and of brightness, in training."""
 
 
-RECIPES: dict[str, ActConfig] = {"act": ActConfig()}
+RECIPES: dict[str, ActConfig] = {"act": ActConfig(), "act_hand": ActConfig(action_space="hand")}
