@@ -129,7 +129,8 @@ def test_generation_refuses_sources_of_another_robot(whole, tmp_path, capsys):
 
 
 def test_a_policy_of_the_hands_way_has_to_be_told_where_things_are(whole, tmp_path, capsys):
-    train = ["train", str(whole / "generate"), "--scale", "tiny", "--policy", "act_hand"]
+    data = shutil.copytree(whole / "generate", tmp_path / "data")  # training keeps a cache there
+    train = ["train", str(data), "--scale", "tiny", "--policy", "act_hand"]
     assert main([*train, "--out", str(tmp_path / "seen")]) == 2
     assert "act_hand needs to be told where things are" in capsys.readouterr().err
     out, scene, task = tmp_path / "told", whole / "scene", whole / "task"
