@@ -14,8 +14,8 @@ STAGE = 31
 """Number of the trials in the seeds of everything random."""
 N_PLANNED, N_BEST = 6, 3
 """Cells in which all sources are planned, and how many of them are then tried."""
-HARDLY_EVER = 1 / 12
-"""Share of failures of a source that is good enough."""
+HARDLY_EVER = 12
+"""Trials of which a source that is good enough fails in one at most."""
 
 
 def rank(
@@ -56,7 +56,7 @@ def rank(
     good = dict[int, int]()
     for i in order[:N_BEST]:
         good[i] = successes(i)
-        if good[i] >= len(others) * (1 - HARDLY_EVER):
+        if len(others) - good[i] <= len(others) // HARDLY_EVER:
             break
     tried = sorted(good, key=lambda i: -good[i])
     return tried + [i for i in order if i not in good]
