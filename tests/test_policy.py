@@ -12,6 +12,7 @@ from roboloop.errors import RoboloopError
 from roboloop.policy.act import rotations
 from roboloop.policy.act_policy import ActPolicy, brought_to
 from roboloop.policy.base import Checkpoint, check_observation
+from roboloop.policy.clock import RECENT_STEPS, Clock, recorded_recency
 from roboloop.policy.load import load_policy
 from roboloop.policy.model import Hand, Sight, Things, conv, grid, places_at, turned_at
 from roboloop.policy.recipes import ActConfig
@@ -139,6 +140,7 @@ def test_one_robot_acts_as_it_does_among_many(trained):
     assert together.shape == (5, SMALL.chunk_steps, N_ARM + 1)
     assert together.dtype == np.float32
     for i in frames:
+        policy.reset(1)
         alone = policy.act(make_observation(cache, frames[i : i + 1]))
         np.testing.assert_allclose(alone[0], together[i], rtol=1e-4, atol=1e-5)
 
@@ -237,7 +239,9 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
     Ts = pose.from_parts(
         rng.normal(size=(2, 2, 3)), pose.rotvec_to_matrix(rng.normal(size=(2, 2, 3)))
     )
-    seen = policy.act({**now, "observation.environment_state": Ts})
+    everything = {**now, "observation.environment_state": Ts}
+    for _ in range(3):  # whatever the hands are told is not recent then
+        seen = policy.act(everything)
     assert seen.shape == (2, SMALL.chunk_steps, N_ARM + 1)
     hidden = Ts.copy()
     hidden[0, 1] = np.nan
@@ -253,7 +257,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 6"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 7"):
         load_policy(str(tmp_path))
 
 
@@ -286,7 +290,7 @@ def test_damaged_checkpoints_are_refused(trained, tmp_path):
 def test_the_policy_sees_nothing_privileged(trained, change, message):
     observation = make_observation(make_cache(), np.arange(1)) | change
     with pytest.raises(RoboloopError, match=message):
-        ActPolicy.load(trained).act(observation)
+        ActPolicy.load(trained, 8).act(observation)
 
 
 def test_missing_observations_are_named():
@@ -366,13 +370,28 @@ def test_a_cell_of_the_features_looks_at_its_centre():
     torch.testing.assert_close(centre / 32 - 1, grid(16, 16)[5 * 16 + 9])
 
 
+def test_a_running_policy_counts_as_its_recorded_demonstrations_do():
+    rng, starts = np.random.default_rng(0), np.array([0, 50, 90])
+    above = np.repeat(rng.integers(0, 2, 18), 5).astype(bool)
+    recorded = recorded_recency(above, starts)
+    clock, running = Clock(1), []
+    for first in range(0, 50, 5):  # five actions of each chunk are carried out
+        running.append(clock.recency[0])
+        clock.advance(above[None, first : first + 5])
+    np.testing.assert_array_equal(running, recorded[:50:5])
+    assert recorded[0] == recorded[50] == 0  # nothing was told before
+    changed = np.flatnonzero(above[1:50] != above[:49]) + 2
+    np.testing.assert_allclose(np.abs(recorded[changed[changed < 50]]), 1 - 1 / RECENT_STEPS)
+    assert np.all(np.sign(recorded[changed]) == np.where(above[changed - 1], 1, -1))
+
+
 def test_windows_hold_the_last_action_of_an_episode():
     cache = make_cache()
     batch = Samples(cache, SMALL).draw(np.random.default_rng(0), np.array([10]), augment=False)
     np.testing.assert_array_equal(batch["gripper"][0, 0], cache.action[[10, 11, 11, 11], -1])
     arm = cache.action[[10, 11, 11, 11], 0] - cache.state[10, 0]
     np.testing.assert_array_equal(batch["arm"][0, 0, :, 0], arm)
-    np.testing.assert_array_equal(batch["state"][0], cache.state[[10, 11]])
+    np.testing.assert_array_equal(batch["state"][0, :, :-1], cache.state[[10, 11]])
     assert not cache.imitate[10]  # nor is what follows to be learnt
     np.testing.assert_array_equal(batch["imitate"][0, 0], np.zeros(4))
 

@@ -182,7 +182,7 @@ class Act(nn.Module):
         state: Float[Tensor, "B W n_state"],
         noise: torch.Generator | None = None,
     ) -> Sight:
-        """Ask the cameras; of the state they are told what is in the hand, not where it is."""
+        """Ask the cameras; of the state they are told what fingers do, not where the hand is."""
         things, first, n = None, state[:, 0], self.n_arm
         hand = Hand(*frames(first[:, n + 1 : n + 10]))
         if objects is not None:
@@ -194,8 +194,8 @@ class Act(nn.Module):
             things = Things(
                 known, self._held(objects, hand, first[:, n]), *frames(objects[..., :9])
             )
-        opening = self._scaled(first)[:, n : n + 1]
-        return self.model.look(images, things, text, opening, hand)
+        fingers = self._scaled(first)[:, [n, -1]]
+        return self.model.look(images, things, text, fingers, hand)
 
     def _held(
         self, objects: Float[Tensor, "B n_obj 15"], hand: Hand, opening: Float[Tensor, "B"]

@@ -24,6 +24,7 @@ from roboloop.policy.base import (
     check_observation,
 )
 from roboloop.policy.checkpoint import RECORD, WEIGHTS, read_checkpoint
+from roboloop.policy.clock import Clock
 from roboloop.policy.text import embed
 from roboloop.robot import ROBOTS, Robot, inverse_kinematics
 
@@ -32,20 +33,30 @@ BROUGHT_M, BROUGHT_RAD = 0.002, 0.02
 
 
 class ActPolicy:
-    """A trained policy; it remembers nothing but where it last saw things."""
+    """A trained policy; it remembers where it last saw things, and what it told the hand.
+
+    Args:
+        checkpoint: What it is.
+        weights: Of its network.
+        execute_steps: Actions that are carried out of each chunk.
+    """
 
     finished = None
 
-    def __init__(self, checkpoint: Checkpoint, weights: dict[str, Tensor]) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, weights: dict[str, Tensor], execute_steps: int
+    ) -> None:
         self.checkpoint, self.px = checkpoint, checkpoint.px
+        self.execute_steps = execute_steps
         self.sense: Sense = "images" if checkpoint.px else "poses"
         self._seen: np.ndarray | None = None
+        self._clock: Clock | None = None
         self._net = Act.of_weights(checkpoint, weights).eval()
         robot = ROBOTS.get(checkpoint.robot)
         self._bring = None if robot is None else partial(brought_to, robot)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, execute_steps: int) -> Self:
         """Read a policy that `roboloop train` wrote.
 
         Raises:
@@ -54,14 +65,14 @@ class ActPolicy:
         checkpoint, weights = read_checkpoint(folder)
         torch.set_num_threads(1)  # two, on cores that others use too, are many times slower
         try:
-            return cls(checkpoint, weights)
+            return cls(checkpoint, weights, execute_steps)
         except (RuntimeError, KeyError) as error:
             problem = f"{WEIGHTS} does not fit {RECORD}: {str(error).splitlines()[-1].strip()}"
             raise RoboloopError(problem, path=folder) from None
 
     def reset(self, n: int) -> None:
-        """Forget where things were."""
-        self._seen = None
+        """Forget where things were, and what the hands were told."""
+        self._seen, self._clock = None, Clock(n)
 
     def act(self, observation: Observation) -> Float32[np.ndarray, "N H nu"]:
         """Return a chunk of actions for every robot.
@@ -77,10 +88,15 @@ class ActPolicy:
         }
         if self.sense == "poses":
             inputs["objects"] = torch.from_numpy(self._objects(observation[ENVIRONMENT]))
-        inputs["state"] = torch.from_numpy(observation[STATE])
+        state = observation[STATE]
+        self._clock = clock = self._clock or Clock(len(state))
+        known = np.concatenate([state, clock.recency[:, None]], 1)
+        inputs["state"] = torch.from_numpy(known)
         inputs["text"] = torch.from_numpy(embed(observation[TASK]))
         with torch.inference_mode():
-            return self._net.actions(inputs, self._bring).numpy()
+            chunk = self._net.actions(inputs, self._bring).numpy()
+        clock.advance(chunk[:, : self.execute_steps, -1] > self._net.gripper_range.mean().item())
+        return chunk
 
     def _objects(
         self, Ts_base_obj: Float64[np.ndarray, "N n_seen 4 4"]

@@ -36,7 +36,7 @@ def load_policy(name: str, robot: str = "panda", execute_steps: int = 8) -> Poli
         name: A checkpoint's folder, `noop`, `replay:DATASET`, or `module:Name` of a class that
             needs no arguments.
         robot: Key of `STATIONS`, for policies that were not trained on one.
-        execute_steps: Actions that are carried out of each chunk, for a policy that replays.
+        execute_steps: Actions that are carried out of each chunk; who has a memory counts them.
 
     Raises:
         RoboloopError: There is no such policy, or its checkpoint cannot be used.
@@ -45,7 +45,7 @@ def load_policy(name: str, robot: str = "panda", execute_steps: int = 8) -> Poli
     if (folder / RECORD).is_file():
         from roboloop.policy.act_policy import ActPolicy
 
-        return ActPolicy.load(folder)
+        return ActPolicy.load(folder, execute_steps)
     if folder.is_dir():
         raise RoboloopError(f"no policy here: {RECORD} is missing", "was it trained?", folder)
     word, _, argument = name.partition(":")

@@ -219,7 +219,7 @@ class ActModel(nn.Module):
 
     Each camera is an expert on the coming waypoints (or one that is told where the objects are, in
     place of all). It is shown the images, the task and the
-    hand's opening, but not where the arm is: from that it would guess where a demonstration is
+    hand's fingers, but not where the arm is: from that it would guess where a demonstration is
     heading, which is no guide once the policy itself has strayed. A camera on the hand answers in
     the hand's frame. The actions are learnt from the recorded places, and at run time made from
     the seen ones.
@@ -248,7 +248,7 @@ class ActModel(nn.Module):
         self.objects = ObjectEncoder(config, n_objects, n_waypoints) if n_objects else None
         experts = (*cameras, *([OBJECTS] if n_objects else []))
         self.task = nn.Linear(TEXT_DIM, d)
-        self.opening = nn.Linear(1, d)
+        self.fingers = nn.Linear(2, d)
         self.query = perceptron(n_points * len(experts), 2 * d, d)
         self.encoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.decoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
@@ -269,7 +269,7 @@ class ActModel(nn.Module):
         images: dict[str, Float[Tensor, "B 3 h w"]],
         things: Things | None,
         text: Float[Tensor, "B n_text"],
-        opening: Float[Tensor, "B 1"],
+        fingers: Float[Tensor, "B 2"],
         hand: Hand,
     ) -> Sight:
         """Say where the hand will act.
@@ -283,10 +283,10 @@ class ActModel(nn.Module):
             images: By camera.
             things: Where the objects are, for who is told.
             text: The embedded instruction.
-            opening: Of the hand, normalised.
+            fingers: The opening of the hand, and what it was lately told, normalised.
             hand: Where it is.
         """
-        task = self.task(text) + self.opening(opening)
+        task = self.task(text) + self.fingers(fingers)
         views = {name: encoder(images[name], task) for name, encoder in self.cameras.items()}
         points = {name: points.flatten(1) for name, (_, points, _) in views.items()}
         tokens = [tokens for tokens, _, _ in views.values()]

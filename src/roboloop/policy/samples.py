@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int, Int64, UInt8
 
 from roboloop import pose
 from roboloop.data.cache import OBJECT_NUMBERS, Cache
+from roboloop.policy.clock import recorded_recency
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import embed
 
@@ -46,7 +47,7 @@ class Samples:
             batch["objects"] = cache.objects[frames]
             batch["anchors"] = self.anchors[frames]
             batch["turns"] = self.turns[self.waypoints[window]]
-        batch["state"] = cache.state[window]
+        batch["state"] = self.state[window]
         batch["arm"] = self.arm_targets(window[..., None], chunk)
         batch["gripper"] = cache.action[chunk, -1]
         # what follows a step that was a mistake is no answer to what was before it
@@ -107,6 +108,12 @@ class Samples:
         return target - cache.state[frames, :n_arm] if relative else target
 
     @cached_property
+    def state(self) -> Float32[Array, "n n_state"]:
+        """What a policy knows of its robot: its state, and what its hand was lately told."""
+        recent = recorded_recency(self.above, self.cache.starts)
+        return np.concatenate([self.cache.state, recent[:, None]], 1)
+
+    @cached_property
     def episode(self) -> Int64[Array, "n"]:
         """Episode of each frame."""
         return self.cache.episode
@@ -132,11 +139,15 @@ class Samples:
         command = self.cache.action[:, -1]
         return np.array([command.min(), command.max()])
 
+    @property
+    def above(self) -> Bool[Array, "n"]:
+        """Whether the gripper's command is in the upper half of its range."""
+        return self.cache.action[:, -1] > self.gripper_range.mean()
+
     @cached_property
     def waypoints(self) -> Int64[Array, "n P"]:
         """Frames of the next waypoints of each frame."""
-        above = self.cache.action[:, -1] > self.gripper_range.mean()
-        return waypoint_frames(above, self.cache.imitate, self.cache.starts)
+        return waypoint_frames(self.above, self.cache.imitate, self.cache.starts)
 
     @cached_property
     def anchors(self) -> Int64[Array, "n P"]:
@@ -263,8 +274,8 @@ def measure_scaling(samples: Samples) -> Scaling:
         return np.maximum(values.std(0), MIN_STD)
 
     return Scaling(
-        state_mean=samples.cache.state.mean(0),
-        state_std=std(samples.cache.state),
+        state_mean=samples.state.mean(0),
+        state_std=std(samples.state),
         arm_mean=np.stack([values.mean(0) for values in arm]),
         arm_std=np.stack([std(values) for values in arm]),
         gripper_range=samples.gripper_range,
