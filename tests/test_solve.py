@@ -186,6 +186,20 @@ def test_a_path_goes_around_what_is_in_the_way():
     assert around.cost > free.cost + 0.5
 
 
+def test_a_path_needs_no_waypoint_where_nothing_is_in_the_way():
+    reach = make_reach(nothing())
+    goal = reach.T_start.copy()
+    goal[1, 3] += 0.4
+    solver = Solver(reach, (), replace(WAY, waypoint=1.0, stepwise=True))
+    answer = solver.path(goal)
+    assert len(answer.q) == 0
+    assert answer.cost == pytest.approx(4.0 * 0.4, rel=1e-6)
+    assert len(solver.path(goal, warm=answer.q).q) == 0
+    high = (parse(f"z(robot.eef) > {reach.T_start[2, 3] + 0.05}"),)
+    kept = Solver(reach, high, replace(WAY, stepwise=True)).path(goal, warm=answer.q)
+    assert len(kept.q) == 1  # no longer straight
+
+
 def test_a_path_keeps_its_constraint_everywhere():
     reach = make_reach(nothing())
     goal = reach.hand(reach.q + np.array([0.5, 0.3, 0, 0.2, 0, 0, 0.3]))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -209,9 +210,11 @@ class Block(nn.Module):
         return x + self.mlp(self.norm_mlp(x))
 
 
-def perceptron(n_in: int, n_hidden: int, n_out: int) -> nn.Sequential:
-    """Make a perceptron with one hidden layer."""
-    return nn.Sequential(nn.Linear(n_in, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_out))
+def perceptron(n_in: int, n_hidden: int, n_out: int, n_layers: int = 1) -> nn.Sequential:
+    """Make a perceptron with so many hidden layers."""
+    sizes = [n_in, *[n_hidden] * n_layers]
+    hidden = [layer for size in pairwise(sizes) for layer in (nn.Linear(*size), nn.ReLU())]
+    return nn.Sequential(*hidden, nn.Linear(n_hidden, n_out))
 
 
 class ActModel(nn.Module):
@@ -261,7 +264,8 @@ class ActModel(nn.Module):
         self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_postures)
         n_goal = (n_arm + 9 + (12 if n_objects else 0)) * n_waypoints
         n_actions = math.prod(self.chunk)
-        self.actions = perceptron(d + n_state + n_goal + config.latent, 3 * d, n_actions)
+        n_known = d + n_state + n_goal + config.latent
+        self.actions = perceptron(n_known, 4 * d, n_actions, config.head_layers)
         self.posterior = perceptron(n_state + n_actions, d, 2 * config.latent)
 
     def look(

@@ -25,7 +25,7 @@ from roboloop.task.expression import Node, Program
 
 WARM_PENALTY = (1e4, 1e6)
 """Weights of the squared violation where the start is nearly the answer."""
-WALL = 0.01
+WALL, NO_WALL = 0.01, 1e-9
 """The workspace's border starts to cost this far inside, m; a slope leads back."""
 N_SAMPLES = 10
 """Samples of each piece of a path."""
@@ -122,9 +122,15 @@ class Solver:
     ) -> Answer:
         """Find the cheapest waypoints between the start and a goal: one, or two if that is better.
 
-        The hand moves straight between them and turns along the shortest rotation.
+        The hand moves straight between them and turns along the shortest rotation. Where the cost
+        is summed over steps, see `Weights.stepwise`, there may be none.
         """
         begin = process_time()
+        if warm is not None and not len(warm):
+            straight = self._straight(T_goal, begin)
+            if not straight.problem:
+                return straight
+            warm = self._starts(T_goal, VIAS[:1])[0]
         if warm is not None:
             found = self._search(warm[None], len(warm), N_PATH_WARM, WARM_PENALTY, T_goal)
             found = [found]
@@ -145,10 +151,24 @@ class Solver:
         q = best.x[chosen].reshape(-1, n)
         if self.weights.stepwise and warm is None:
             q = self._stepped(q, T_goal)
+            straight = self._straight(T_goal, begin)
+            cost = self._walked(q, T_goal) + self.weights.waypoint * len(q)
+            if not straight.problem and straight.cost < cost:
+                return straight
         Ts = self.samples([self.reach.hand(each) for each in q], T_goal)
         problem = next((p for T in Ts[1:-1] if (p := self._unsolved(T))), "")
         n_before = sum(each.n_evaluations for each in found) - best.n_evaluations
         return self._answer(int(chosen), q, Ts[1:-1], best, n_before, problem, begin)
+
+    def _straight(self, T_goal: np.ndarray, begin: float) -> Answer:
+        """The path without a waypoint, at what it costs step by step."""
+        q = np.empty((0, len(self.reach.q)))
+        Ts = self.samples([], T_goal)[1:-1]
+        problem = next((p for T in Ts if (p := self._unsolved(T))), "")
+        values = self.reach.values_at(Ts)
+        off = [float(np.max(c.violation(values))) for c in self._constraints]
+        cost, worst = self._walked(q, T_goal), max([0.0, *off])
+        return Answer(q, cost, worst, self._clearance(Ts), problem, 1, process_time() - begin)
 
     def samples(
         self, waypoints: list[Float[np.ndarray, "4 4"]], T_goal: Float[np.ndarray, "4 4"]
@@ -160,21 +180,26 @@ class Solver:
 
     def _way(self, T_goal: np.ndarray, vias: np.ndarray, n_kept: int) -> Minimum:
         """Search for a path from waypoints at shares of the way, lifted; the best ones further."""
-        reach, (n_starts, n_waypoints, _) = self.reach, vias.shape
-        shares, lifts = vias.reshape(-1, 2).T
-        Ts = pose.interpolate(reach.T_start, T_goal, shares)
-        Ts[:, 2, 3] += lifts
-        Ts = pose.inverse(reach.T_world_base) @ Ts
-        q = inverse_kinematics(reach.chain, Ts, np.tile(reach.q, (len(Ts), 1)), reach.q, IK, 0).q
-        starts = q.reshape(n_starts, n_waypoints, -1)
+        n_waypoints, starts = vias.shape[1], self._starts(T_goal, vias)
         found = self._search(starts, n_waypoints, N_PATH_FIRST, PENALTY, T_goal)
         again = np.ascontiguousarray(found.x[_best(found, n_kept)]).reshape(n_kept, n_waypoints, -1)
         last = self._search(again, n_waypoints, N_PATH_LAST, WARM_PENALTY, T_goal)
         return replace(last, n_evaluations=last.n_evaluations + found.n_evaluations)
 
+    def _starts(
+        self, T_goal: np.ndarray, vias: Float[np.ndarray, "B C 2"]
+    ) -> Float[np.ndarray, "B C n"]:
+        """The arm at waypoints that are given as shares of the way, and lifts."""
+        reach, (shares, lifts) = self.reach, vias.reshape(-1, 2).T
+        Ts = pose.interpolate(reach.T_start, T_goal, shares)
+        Ts[:, 2, 3] += lifts
+        Ts = pose.inverse(reach.T_world_base) @ Ts
+        q = inverse_kinematics(reach.chain, Ts, np.tile(reach.q, (len(Ts), 1)), reach.q, IK, 0).q
+        return q.reshape(*vias.shape[:2], -1)
+
     def _stepped(self, q: np.ndarray, T_goal: np.ndarray) -> np.ndarray:
         """Move waypoints to where the cost summed over steps is lower; see `Weights.stepwise`."""
-        terms = self._terms(T_goal, len(q), 1e-9)
+        terms = self._terms(T_goal, len(q), NO_WALL)
         low, high = np.tile(self.reach.chain.limits, (len(q), 1)).T
         best = q.ravel()
         for size in STEPPED:
@@ -187,6 +212,10 @@ class Solver:
                 },
             ).x  # fmt: skip
         return np.clip(best, low, high).reshape(q.shape)
+
+    def _walked(self, q: np.ndarray, T_goal: np.ndarray) -> float:
+        """The cost of a path summed over steps, violations included."""
+        return float(stepwise_cost(self._terms(T_goal, len(q), NO_WALL), q.ravel(), EXACT))
 
     def _search(
         self,
@@ -215,12 +244,15 @@ class Solver:
         problem: str,
         begin: float,
     ) -> Answer:
-        body = pose.transform(Ts[:, None], self.reach.body)
-        clearance = float(self.reach.shapes.distance(body).min(initial=FAR))
         n_evaluations = found.n_evaluations + n_before
         cost, violation = float(found.cost[chosen]), float(found.violation[chosen])
         spent = process_time() - begin
-        return Answer(q, cost, violation, clearance, problem, n_evaluations, spent)
+        return Answer(q, cost, violation, self._clearance(Ts), problem, n_evaluations, spent)
+
+    def _clearance(self, Ts: np.ndarray) -> float:
+        """The smallest distance between the body, at several poses, and an obstacle, m."""
+        body = pose.transform(Ts[:, None], self.reach.body)
+        return float(self.reach.shapes.distance(body).min(initial=FAR))
 
     def _unsolved(self, T: np.ndarray) -> str:
         """The constraint that fails most with the hand at a pose, in a sentence; else empty."""

@@ -212,7 +212,7 @@ def stepwise_cost(terms, x, exact):
 
     It jumps where the number of steps changes. Violations count `exact` times.
     """
-    n_waypoints, n = terms.n_waypoints, len(x) // terms.n_waypoints
+    n_waypoints, n = terms.n_waypoints, len(terms.axis)
     Ts, J = np.empty((n_waypoints + 2, 4, 4)), np.zeros((6, n))
     Ts[0], Ts[-1] = terms.T_start, terms.T_goal
     for k in range(n_waypoints):
