@@ -224,7 +224,9 @@ def test_a_way_of_the_hand_is_the_same_wherever_its_goal_lies():
     eef[:, :7] = np.concatenate([p_told, pose.matrix_to_quat(R_told)], 1)
     elsewhere = replace(samples, cache=replace(cache, state=state, action_eef=eef))
     frames = np.arange(len(state))
-    ways = [each.arm_targets(frames, each.later(frames, 3)) for each in (samples, elsewhere)]
+    ways = [
+        each.arm_targets(each.state, frames, each.later(frames, 3)) for each in (samples, elsewhere)
+    ]
     np.testing.assert_allclose(ways[0], ways[1], atol=1e-5)
 
 
@@ -396,6 +398,20 @@ def test_windows_hold_the_last_action_of_an_episode():
     np.testing.assert_array_equal(batch["imitate"][0, 0], np.zeros(4))
 
 
+def test_after_its_end_a_demonstration_stands_still_where_it_was_told_to_be():
+    samples = Samples(panda_cache(), replace(SMALL, action_space="joint_delta"))
+    (frame,) = np.unique(samples.resting(np.array([1])))
+    batch = samples.draw(np.random.default_rng(0), np.array([frame]), augment=False)
+    end, cache = samples.cache.starts[2] - 1, samples.cache
+    np.testing.assert_allclose(batch["state"][0, :, :7], cache.action[[end, end], :7])
+    T = forward_kinematics(ROBOTS["panda"], batch["state"][0, :1, :7].astype(float))
+    np.testing.assert_allclose(batch["state"][0, 0, 8:11], T[0, :3, 3], atol=1e-5)
+    np.testing.assert_allclose(batch["state"][0, 0, 11:14], T[0, :3, 0], atol=1e-5)
+    np.testing.assert_allclose(batch["arm"], 0, atol=1e-6)
+    np.testing.assert_array_equal(batch["objects"][0], cache.objects[end])
+    assert not len(Samples(make_cache(), SMALL).resting(np.array([1])))  # cameras saw it moving
+
+
 def test_places_are_pointed_at_in_the_frame_of_the_object():
     rng = np.random.default_rng(0)
     turns = pose.rotvec_to_matrix(rng.normal(size=(5, 2, 3)))
@@ -445,7 +461,7 @@ def test_of_likely_postures_the_nearest_is_taken():
         q = start * net.posture_std + net.posture_mean
         sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, None)
         chosen, turns = net._posture(sight, torch.zeros(1, 2, 3), q[None], None)
-        np.testing.assert_allclose(chosen, np.full((1, 2, N_ARM), wanted))
+        np.testing.assert_allclose(chosen, np.full((1, 2, N_ARM), wanted), atol=1e-6)
         assert turns is None
 
 
@@ -460,17 +476,41 @@ def test_the_arm_is_brought_to_where_the_chosen_way_turns_the_hand():
 
     def bring(q, p, turns, near):
         asked.append(turns)
-        return q + 1.0
+        return q + 0.1
 
-    chosen, turns = net._posture(sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), bring)
+    def chosen(bring):
+        postures, turns = net._posture(
+            sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), bring
+        )  # fmt: skip
+        return postures * net.posture_std + net.posture_mean, turns
+
+    before = chosen(None)[0]
+    postures, turns = chosen(bring)
     np.testing.assert_allclose(turns, R[:, :, 1], atol=1e-5)
-    np.testing.assert_allclose(torch.stack(asked, 1), turns)
-    np.testing.assert_allclose(
-        chosen, np.broadcast_to(1 / net.posture_std, (1, 2, N_ARM)), rtol=1e-5
-    )
+    np.testing.assert_allclose(torch.cat(asked)[None], turns)
+    np.testing.assert_allclose(postures, before + 0.1, atol=1e-5)
+    for far in (1.0, float("nan")):  # it is not brought far, nor where the hand cannot get
+        np.testing.assert_allclose(chosen(lambda q, *_, far=far: q + far)[0], before, atol=1e-5)
 
 
-def test_an_arm_is_brought_near_where_it_stands_or_left():
+def test_a_way_that_the_arm_can_be_brought_to_comes_before_one_that_is_nearer():
+    net = make_told_net()
+    ways = torch.tensor([0.1, 0.6, 0.0, 0.3])[:, None].expand(1, 2, 4, N_ARM).clone()
+    ways = (ways - net.posture_mean) / net.posture_std
+    logits = torch.tensor([0.0, 0.0, -9.0, -9.0]).repeat(1, 2, 1)
+    net._postures = lambda sight, places: (ways, logits)
+    axes = torch.eye(3)[:2].repeat(1, 2, 4, 1, 1)
+    sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, axes)
+
+    def bring(q, *_):
+        return torch.where(q < 0.5, torch.nan, q)
+
+    postures, _ = net._posture(sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), bring)
+    standing = postures * net.posture_std + net.posture_mean
+    np.testing.assert_allclose(standing, np.full((1, 2, N_ARM), 0.6), atol=1e-5)
+
+
+def test_an_arm_is_brought_near_where_it_stands_if_it_can_be():
     panda = ROBOTS["panda"]
     q = np.array(panda.home) + [[0.1] * 7, [-0.1] * 7]
     T = forward_kinematics(panda, q + 0.05)
@@ -479,7 +519,7 @@ def test_an_arm_is_brought_near_where_it_stands_or_left():
     brought = brought_to(panda, *given, given[0]).numpy()
     np.testing.assert_allclose(forward_kinematics(panda, brought[:1])[0], T[0], atol=2e-3)
     assert np.abs(brought[0] - q[0]).max() < 0.3
-    np.testing.assert_allclose(brought[1], q[1], atol=1e-6)
+    assert np.isnan(brought[1]).all()
 
 
 def test_what_a_waypoint_is_at_is_found_from_many_of_them():

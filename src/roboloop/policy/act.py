@@ -7,7 +7,7 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from roboloop.policy.base import Checkpoint
@@ -24,6 +24,8 @@ LIKELY = 0.3
 """Ways to stand that are at least so likely, beside the likeliest, are as good."""
 OPEN, AT_HAND = 0.97, 0.15
 """Opening of a hand that holds nothing, and distance (m) between a hand and what it may hold."""
+BROUGHT = 0.5
+"""How far from a way to stand the arm may be brought, rad."""
 HUBER = 0.1
 """Error, in standard deviations, above which a loss is linear."""
 TURN = 0.3
@@ -36,7 +38,7 @@ Bring = Callable[
     Float[Tensor, "B n_arm"],
 ]  # fmt: skip
 """Brings an arm from joint positions to where its hand is at a place (m) and turned so; of several
-ways to stand there the one near the last argument is taken."""
+ways to stand there the one near the last argument is taken. NaN where the hand cannot get there."""
 
 
 class Act(nn.Module):
@@ -229,26 +231,30 @@ class Act(nn.Module):
 
         Of the likely ways, each is the nearest to the last: a hand that may turn to either side
         turns the shorter way, and not what it holds over. Where it is known how the hand will be
-        turned, the arm is brought there: joint positions are not guessed as exactly.
+        turned, the arm is brought there, for joint positions are not guessed as exactly; ways
+        from which it would have to go far for that are not as the arm was ever seen to stand.
         """
         ways, logits = self._postures(sight, places)
-        unlikely = logits < logits.amax(-1, keepdim=True) + math.log(LIKELY)
-        chosen, last, rows = [], self._posture_scaled(q), torch.arange(len(q))
-        for each, out in zip(ways.unbind(1), unlikely.unbind(1), strict=True):
-            far = ((each - last[:, None]) * self.posture_std).abs().amax(-1)
-            chosen.append(far.masked_fill(out, torch.inf).argmin(-1))
+        likely = logits > logits.amax(-1, keepdim=True) + math.log(LIKELY)
+        ways = ways * self.posture_std + self.posture_mean
+        R, met = None, likely
+        if sight.turns is not None:
+            R = rotations(sight.turns)
+            if bring is not None:
+                near, p = ways[likely], places[:, :, None].expand(*likely.shape, 3)[likely]
+                brought = bring(near, p, R[likely], near)
+                kept = (brought - near).abs().amax(-1) < BROUGHT  # not where it cannot be met
+                ways, met = ways.clone(), likely.clone()
+                ways[likely] = torch.where(kept[:, None], brought, near)
+                met[likely] = kept
+        chosen, last, rows = [], q, torch.arange(len(q))
+        for each, out in zip(ways.unbind(1), cost_of(likely, met).unbind(1), strict=True):
+            far = (each - last[:, None]).abs().amax(-1)
+            chosen.append((far + out).argmin(-1))
             last = each[rows, chosen[-1]]
-        way = torch.stack(chosen, 1)[..., None]
-        postures = ways.take_along_dim(way[..., None], 2)[:, :, 0]
-        if sight.turns is None:
-            return postures, None
-        R = rotations(sight.turns.take_along_dim(way[..., None, None], 2)[:, :, 0])
-        if bring is not None:
-            standing = postures * self.posture_std + self.posture_mean
-            each = zip(*(part.unbind(1) for part in (standing, places, R)), strict=True)
-            brought = [bring(near, p, R_place, near) for near, p, R_place in each]
-            postures = self._posture_scaled(torch.stack(brought, 1))
-        return postures, R
+        way = torch.stack(chosen, 1)[..., None, None]
+        postures = self._posture_scaled(ways.take_along_dim(way, 2)[:, :, 0])
+        return postures, None if R is None else R.take_along_dim(way[..., None], 2)[:, :, 0]
 
     def _act(
         self,
@@ -298,7 +304,8 @@ class Act(nn.Module):
         p, R = frames(state[:, self.n_arm + 1 : self.n_arm + 10])
         for step in way.unbind(1):
             ahead = (R_base_goal @ step[:, :3, None])[..., 0]
-            q = bring(q, p + ahead, R @ turn(step[:, 3:]), standing)
+            there = bring(q, p + ahead, R @ turn(step[:, 3:]), standing)
+            q = torch.where(there.isnan(), q, there)
             path.append(q)
         return torch.stack(path, 1)
 
@@ -313,6 +320,11 @@ def turn(v: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
     """Rotations about `v` by its length, rad."""
     axes = v[..., None].expand(*v.shape, 3)
     return torch.linalg.matrix_exp(torch.linalg.cross(axes, torch.eye(3).expand_as(axes), dim=-2))
+
+
+def cost_of(likely: Bool[Tensor, "*B"], met: Bool[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+    """What ways to stand cost beside how far they are: those that are met come before others."""
+    return torch.where(met, 0.0, torch.where(likely, 1e3, 1e6))
 
 
 def rotations(axes: Float[Tensor, "*B 2 3"]) -> Float[Tensor, "*B 3 3"]:

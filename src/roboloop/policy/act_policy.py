@@ -121,8 +121,8 @@ def brought_to(
     R_base_eef: Float[Tensor, "B 3 3"],
     prefer: Float[Tensor, "B n"],
 ) -> Float[Tensor, "B n"]:
-    """See `Bring`; where the hand cannot get there, the arm stays."""
-    result = q.clone()
+    """See `Bring`."""
+    result = torch.full_like(q, torch.nan)
     Ts_base_eef = pose.from_parts(p_base.numpy().astype(float), R_base_eef.numpy().astype(float))
     starts, liked = (each.numpy().astype(float) for each in (q, prefer))
     for i, T in enumerate(Ts_base_eef):  # what is preferred is not the same for all

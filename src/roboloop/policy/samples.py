@@ -21,6 +21,8 @@ Batch = dict[str, Array]
 `points.<camera>` (B, P, 2)."""
 N_WAYPOINTS = 2
 """Coming gripper actions whose places are predicted: the pick, then the place."""
+N_RESTS = 8
+"""How often an episode's end is drawn with the arm at rest, for once that each frame is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +35,13 @@ class Samples:
     def draw(
         self, rng: np.random.Generator, frames: Int[Array, "B"], augment: bool = True
     ) -> Batch:
-        """Gather the windows that begin at `frames`, with randomly shifted images."""
+        """Gather the windows that begin at `frames`, with randomly shifted images.
+
+        Those of `resting` are as the last one of their episode, but with the arm at rest.
+        """
         cache, config = self.cache, self.config
+        rests, frames = frames >= len(cache.action), frames.copy()
+        frames[rests] = self.ends[frames[rests] - len(cache.action)]
         window = self.later(frames[:, None], np.arange(config.window) * config.window_stride)
         chunk = self.later(window[..., None], np.arange(config.chunk_steps))
         limit = config.shift_px if augment else 0
@@ -47,8 +54,9 @@ class Samples:
             batch["objects"] = cache.objects[frames]
             batch["anchors"] = self.anchors[frames]
             batch["turns"] = self.turns[self.waypoints[window]]
-        batch["state"] = self.state[window]
-        batch["arm"] = self.arm_targets(window[..., None], chunk)
+        batch["state"] = state = self.state[window]
+        state[rests] = self.rest[self.episode[frames[rests]], None]
+        batch["arm"] = self.arm_targets(state[:, :, None], window[..., None], chunk)
         batch["gripper"] = cache.action[chunk, -1]
         # what follows a step that was a mistake is no answer to what was before it
         imitate = np.logical_and.accumulate(cache.imitate[chunk], -1)
@@ -84,10 +92,13 @@ class Samples:
 
     def later(self, frames: Int[Array, "..."], steps: Int[Array, "..."] | int) -> Int[Array, "..."]:
         """Frames `steps` later, or the episode's last: an episode ends by holding still."""
-        return np.minimum(frames + steps, self.cache.starts[self.episode[frames] + 1] - 1)
+        return np.minimum(frames + steps, self.ends[self.episode[frames]])
 
     def arm_targets(
-        self, frames: Int[Array, "..."], later: Int[Array, "..."]
+        self,
+        state: Float32[Array, "... n_state"],
+        frames: Int[Array, "..."],
+        later: Int[Array, "..."],
     ) -> Float32[Array, "... n_out"]:
         """What is predicted of the arm at `frames` for `later` ones; see `ActConfig.action_space`.
 
@@ -96,7 +107,7 @@ class Samples:
         """
         cache, n_arm = self.cache, self.cache.action.shape[1] - 1
         if self.config.action_space == "hand":
-            now = cache.state[frames, n_arm + 1 : n_arm + 10].astype(float)
+            now = state[..., n_arm + 1 : n_arm + 10].astype(float)
             p, x, y = np.split(now, 3, -1)
             R_base_eef = np.stack([x, y, np.cross(x, y)], -1)
             R_base_goal = self.turns[self.waypoints[frames, 0]]
@@ -105,13 +116,38 @@ class Samples:
             return np.concatenate([way, turn], -1).astype(np.float32)
         target = cache.action[later, :-1]
         relative = self.config.action_space == "joint_delta"
-        return target - cache.state[frames, :n_arm] if relative else target
+        return target - state[..., :n_arm] if relative else target
 
     @cached_property
     def state(self) -> Float32[Array, "n n_state"]:
         """What a policy knows of its robot: its state, and what its hand was lately told."""
         recent = recorded_recency(self.above, self.cache.starts)
         return np.concatenate([self.cache.state, recent[:, None]], 1)
+
+    @cached_property
+    def rest(self) -> Float32[Array, "E n_state"]:
+        """Each episode's robot when its arm has got to where it was last told to be."""
+        cache, state = self.cache, self.state[self.ends]
+        n_arm, eef = cache.action.shape[1] - 1, cache.action_eef[self.ends, :3]
+        R = self.turns[self.ends]
+        state[:, :n_arm] = cache.action[self.ends, :-1]
+        state[:, n_arm + 1 : n_arm + 10] = np.concatenate([eef, R[..., 0], R[..., 1]], -1)
+        state[:, -1] = 0.0
+        return state
+
+    def resting(self, episodes: Int[Array, "K"]) -> Int64[Array, "n"]:
+        """Frames for `draw` after the ends of episodes, of who is told where things are.
+
+        Recordings end on the move, and who has not seen what comes then goes on. Cameras would have
+        seen the arm elsewhere.
+        """
+        told = self.cache.objects is not None
+        return np.repeat(len(self.cache.action) + episodes, N_RESTS if told else 0)
+
+    @property
+    def ends(self) -> Int64[Array, "E"]:
+        """Last frame of each episode."""
+        return self.cache.starts[1:] - 1
 
     @cached_property
     def episode(self) -> Int64[Array, "n"]:
@@ -264,7 +300,8 @@ def measure_scaling(samples: Samples) -> Scaling:
     """Compute the statistics over all frames."""
     every = np.arange(len(samples.cache.action))
     steps = range(samples.config.chunk_steps)
-    arm = [samples.arm_targets(every, samples.later(every, step)) for step in steps]
+    later = [samples.later(every, step) for step in steps]
+    arm = [samples.arm_targets(samples.state, every, each) for each in later]
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
     objects = samples.cache.objects

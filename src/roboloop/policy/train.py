@@ -80,7 +80,9 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             self._weights, schedule.learning_rate, BETAS, weight_decay=WEIGHT_DECAY, fused=True
         )
-        self._train_frames, self._held_out_frames = split_frames(samples.cache, seed)
+        frames, self._held_out_frames = split_frames(samples.cache, seed)
+        resting = samples.resting(np.unique(samples.episode[frames]))
+        self._train_frames = np.concatenate([frames, resting])
         self._map = ThreadPoolExecutor(workers).map if workers > 1 else map
 
     def learn(self) -> Row:
