@@ -128,16 +128,12 @@ def test_generation_refuses_sources_of_another_robot(whole, tmp_path, capsys):
     assert "the dataset has no simulator states or poses" in capsys.readouterr().err
 
 
-def test_a_policy_of_the_hands_way_has_to_be_told_where_things_are(whole, tmp_path, capsys):
+def test_a_policy_that_is_told_where_things_are_is_trained_and_rolled_out(whole, tmp_path):
     data = shutil.copytree(whole / "generate", tmp_path / "data")  # training keeps a cache there
-    train = ["train", str(data), "--scale", "tiny", "--policy", "act_hand"]
-    assert main([*train, "--out", str(tmp_path / "seen")]) == 2
-    assert "act_hand needs to be told where things are" in capsys.readouterr().err
     out, scene, task = tmp_path / "told", whole / "scene", whole / "task"
-    assert main([*train, "--px", "0", "--out", str(out)]) == 0
+    assert main(["train", str(data), "--scale", "tiny", "--px", "0", "--out", str(out)]) == 0
     evaluate = ["evaluate", str(out), str(scene), str(task), "--n", "1", "--no-videos"]
     assert main([*evaluate, "--horizon-steps", "8", "--out", str(tmp_path / "rolled")]) == 0
-    assert json.loads((out / "policy.json").read_text())["config"]["action_space"] == "hand"
 
 
 def test_a_run_is_drawn_while_it_goes_on(whole, tmp_path):

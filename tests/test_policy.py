@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -181,53 +180,6 @@ def panda_cache(n_episodes=3, n_steps=12) -> Cache:
         action_eef=np.concatenate(eef, 1).astype(np.float32),
         objects=np.tile(object_numbers(Ts), (n, 1, 1)),
     )
-
-
-def test_a_perfect_way_of_the_hand_leads_to_the_recorded_targets():
-    from roboloop.policy.act import Act
-
-    cache, panda = panda_cache(), ROBOTS["panda"]
-    samples = Samples(cache, replace(SMALL, action_space="hand"))
-    net, frames = Act(samples.config, (), (), measure_scaling(samples)), np.arange(8)
-    drawn = samples.draw(np.random.default_rng(0), frames, augment=False)
-    batch = {name: torch.from_numpy(values) for name, values in drawn.items()}
-    arm, gripper = net._targets(batch)
-    net.model.act = lambda *args: (arm[:, :1], gripper[:, :1] - 0.5)
-    net._posture = lambda *args: (
-        net._posture_scaled(batch["postures"][:, 0]), batch["turns"][:, 0]
-    )  # fmt: skip
-    seen = {**batch, "state": batch["state"][:, 0]}
-    actions = net.actions(seen, partial(brought_to, panda)).numpy()
-    later = samples.later(frames[:, None], np.arange(SMALL.chunk_steps))
-    T = forward_kinematics(panda, actions[..., :-1].reshape(-1, 7).astype(float))
-    np.testing.assert_allclose(T[:, :3, 3], cache.action_eef[later.ravel(), :3], atol=3e-3)
-    R = pose.quat_to_matrix(cache.action_eef[later.ravel(), 3:7].astype(float))
-    np.testing.assert_allclose(T[:, :3, :3], R, atol=0.03)
-
-
-def test_a_way_of_the_hand_is_the_same_wherever_its_goal_lies():
-    cache = panda_cache()
-    samples = Samples(cache, replace(SMALL, action_space="hand"))
-    moved = pose.from_parts(np.array([0.1, 0.2, 0.0]), pose.yaw_to_matrix(0.7))
-
-    def carried(p, R):
-        return pose.transform(moved, p), moved[:3, :3] @ R
-
-    p, x, y = np.split(cache.state[:, 8:].astype(float), 3, -1)
-    p, R = carried(p, np.stack([x, y, np.cross(x, y)], -1))
-    p_told, R_told = carried(
-        cache.action_eef[:, :3].astype(float),
-        pose.quat_to_matrix(cache.action_eef[:, 3:7].astype(float)),
-    )
-    state, eef = cache.state.copy(), cache.action_eef.copy()
-    state[:, 8:] = np.concatenate([p, R[..., 0], R[..., 1]], 1)
-    eef[:, :7] = np.concatenate([p_told, pose.matrix_to_quat(R_told)], 1)
-    elsewhere = replace(samples, cache=replace(cache, state=state, action_eef=eef))
-    frames = np.arange(len(state))
-    ways = [
-        each.arm_targets(each.state, frames, each.later(frames, 3)) for each in (samples, elsewhere)
-    ]
-    np.testing.assert_allclose(ways[0], ways[1], atol=1e-5)
 
 
 def test_a_policy_without_images_is_told_where_objects_are(tmp_path):

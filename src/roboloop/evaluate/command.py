@@ -55,7 +55,7 @@ class Config(CommonFlags):
     """Rollouts of each reference, the first of the policy's; by scale 2, 25 or 100."""
     horizon_steps: int = 160
     """Control steps of a rollout."""
-    execute_steps: int = 8
+    execute_steps: int = 4
     """Control steps that are taken of each predicted chunk."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""

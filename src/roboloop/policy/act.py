@@ -101,10 +101,6 @@ class Act(nn.Module):
         arm = arm[:, 0] * self.arm_std + self.arm_mean
         if self.config.action_space == "joint_delta":
             arm = arm + state[..., : arm.shape[-1]]
-        elif self.config.action_space == "hand":
-            assert turns is not None and bring is not None
-            standing = postures[:, 0] * self.posture_std + self.posture_mean
-            arm = self._along(arm, state[:, 0], turns[:, 0, 0], standing, bring)
         low, high = self.gripper_range
         gripper = torch.where(gripper[:, 0] > 0, high, low)
         return torch.cat([arm, gripper[..., None]], -1)
@@ -283,43 +279,11 @@ class Act(nn.Module):
         gripper = (batch["gripper"] - low) / (high - low).clamp(min=1e-6)
         return (batch["arm"] - self.arm_mean) / self.arm_std, gripper
 
-    def _along(
-        self,
-        way: Float[Tensor, "B H 6"],
-        state: Float[Tensor, "B n_state"],
-        R_base_goal: Float[Tensor, "B 3 3"],
-        standing: Float[Tensor, "B n_arm"],
-        bring: Bring,
-    ) -> Float[Tensor, "B H n_arm"]:
-        """Joint positions along a way of the hand, which ends as the arm is `standing` there.
-
-        Args:
-            way: As `Samples.arm_targets`.
-            state: Where the arm is.
-            R_base_goal: How the hand will be turned where it acts next.
-            standing: How the arm will stand there, rad.
-            bring: The arm's kinematics.
-        """
-        q, path = state[:, : self.n_arm], []
-        p, R = frames(state[:, self.n_arm + 1 : self.n_arm + 10])
-        for step in way.unbind(1):
-            ahead = (R_base_goal @ step[:, :3, None])[..., 0]
-            there = bring(q, p + ahead, R @ turn(step[:, 3:]), standing)
-            q = torch.where(there.isnan(), q, there)
-            path.append(q)
-        return torch.stack(path, 1)
-
 
 def frames(pose: Float[Tensor, "*B 9"]) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
     """Positions and rotations of poses that are told as position, x axis and y axis."""
     p, x, y = pose.unflatten(-1, (3, 3)).unbind(-2)
     return p, torch.stack([x, y, torch.linalg.cross(x, y)], -1)
-
-
-def turn(v: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 3 3"]:
-    """Rotations about `v` by its length, rad."""
-    axes = v[..., None].expand(*v.shape, 3)
-    return torch.linalg.matrix_exp(torch.linalg.cross(axes, torch.eye(3).expand_as(axes), dim=-2))
 
 
 def cost_of(likely: Bool[Tensor, "*B"], met: Bool[Tensor, "*B"]) -> Float[Tensor, "*B"]:

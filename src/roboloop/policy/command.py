@@ -12,7 +12,6 @@ from roboloop.data.views import read_views
 from roboloop.errors import RoboloopError, unknown_name
 from roboloop.policy.base import Checkpoint
 from roboloop.policy.recipes import RECIPES
-from roboloop.robot import ROBOTS
 from roboloop.run import CommonFlags, Run
 
 STEPS = {"tiny": 4, "small": 1000, "full": 20_000}
@@ -26,8 +25,7 @@ class Config(CommonFlags):
     dataset: Positional[Path]
     """A LeRobot v3 dataset, such as `roboloop generate` writes."""
     policy: str = "act"
-    """Recipe to train: `act` predicts joints; `act_hand`, for who is told where things are, the
-    hand's way as seen from where it acts next, which is worth it where things lie in every way."""
+    """Recipe to train."""
     steps: int | None = None
     """Training steps; by scale 4, 1000 or 20000."""
     minutes: float | None = None
@@ -89,13 +87,9 @@ def describe(config: Config, cache: Cache, px: int) -> Checkpoint:
             "joints, the hand's opening and its pose are needed, as `roboloop generate` writes",
             info.folder,
         )
-    recipe = RECIPES[config.policy]
-    if recipe.action_space == "hand" and (px or info.robot not in ROBOTS):
-        problem = f"{config.policy} needs to be told where things are, and one arm that is known"
-        raise RoboloopError(problem, "give --px 0, or --policy act", info.folder)
     return Checkpoint(
         recipe=config.policy,
-        config=recipe,
+        config=RECIPES[config.policy],
         robot=info.robot,
         fps=info.fps,
         cameras=tuple(cache.images),

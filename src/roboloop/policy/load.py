@@ -29,7 +29,7 @@ REFERENCES: dict[str, Callable[[str, str, int], Policy]] = {"noop": _noop, "repl
 """Policies without weights, made from what follows a colon, the robot and the steps per chunk."""
 
 
-def load_policy(name: str, robot: str = "panda", execute_steps: int = 8) -> Policy:
+def load_policy(name: str, robot: str = "panda", execute_steps: int = 4) -> Policy:
     """Load a policy.
 
     Args:

@@ -16,9 +16,8 @@ class ActConfig:
 
     chunk_steps: int = 16
     """Control steps that one call predicts (H)."""
-    action_space: Literal["joint_delta", "joint", "hand"] = "joint_delta"
-    """Whether the arm's targets are predicted relative to the current joints, absolute, or as the
-    hand's way, seen from where it acts next; kinematics then finds the joints."""
+    action_space: Literal["joint_delta", "joint"] = "joint_delta"
+    """Whether the arm's targets are predicted relative to the current joints, or absolute."""
     channels: int = 32
     """Channels of the convolutions at a quarter of the image's resolution."""
     n_keypoints: int = 16
@@ -62,4 +61,4 @@ class ActConfig:
     """Largest relative change of each colour channel, and of brightness, in training."""
 
 
-RECIPES: dict[str, ActConfig] = {"act": ActConfig(), "act_hand": ActConfig(action_space="hand")}
+RECIPES: dict[str, ActConfig] = {"act": ActConfig()}

@@ -56,7 +56,7 @@ class Samples:
             batch["turns"] = self.turns[self.waypoints[window]]
         batch["state"] = state = self.state[window]
         state[rests] = self.rest[self.episode[frames[rests]], None]
-        batch["arm"] = self.arm_targets(state[:, :, None], window[..., None], chunk)
+        batch["arm"] = self.arm_targets(state[:, :, None], chunk)
         batch["gripper"] = cache.action[chunk, -1]
         # what follows a step that was a mistake is no answer to what was before it
         imitate = np.logical_and.accumulate(cache.imitate[chunk], -1)
@@ -97,26 +97,12 @@ class Samples:
     def arm_targets(
         self,
         state: Float32[Array, "... n_state"],
-        frames: Int[Array, "..."],
         later: Int[Array, "..."],
-    ) -> Float32[Array, "... n_out"]:
-        """What is predicted of the arm at `frames` for `later` ones; see `ActConfig.action_space`.
-
-        Of the hand's way: how far it moves (m), as it will be turned where it acts next, and its
-        turn (rad), as it is turned now.
-        """
-        cache, n_arm = self.cache, self.cache.action.shape[1] - 1
-        if self.config.action_space == "hand":
-            now = state[..., n_arm + 1 : n_arm + 10].astype(float)
-            p, x, y = np.split(now, 3, -1)
-            R_base_eef = np.stack([x, y, np.cross(x, y)], -1)
-            R_base_goal = self.turns[self.waypoints[frames, 0]]
-            way = np.einsum("...ji,...j->...i", R_base_goal, self.places[later] - p)
-            turn = pose.matrix_to_rotvec(np.swapaxes(R_base_eef, -1, -2) @ self.turns[later])
-            return np.concatenate([way, turn], -1).astype(np.float32)
-        target = cache.action[later, :-1]
+    ) -> Float32[Array, "... n_arm"]:
+        """What is predicted of the arm for `later` frames; see `ActConfig.action_space`."""
+        target = self.cache.action[later, :-1]
         relative = self.config.action_space == "joint_delta"
-        return target - state[..., :n_arm] if relative else target
+        return target - state[..., : target.shape[-1]] if relative else target
 
     @cached_property
     def state(self) -> Float32[Array, "n n_state"]:
@@ -301,7 +287,7 @@ def measure_scaling(samples: Samples) -> Scaling:
     every = np.arange(len(samples.cache.action))
     steps = range(samples.config.chunk_steps)
     later = [samples.later(every, step) for step in steps]
-    arm = [samples.arm_targets(samples.state, every, each) for each in later]
+    arm = [samples.arm_targets(samples.state, each) for each in later]
     frames = samples.waypoints.ravel()
     places, postures = samples.places[frames], samples.cache.action[frames, :-1]
     objects = samples.cache.objects

@@ -28,11 +28,14 @@ class Collisions:
             self._arm[np.isin(self._model.geom_bodyid, arm.bodies)] = i
         hands = np.concatenate([arm.hand_bodies for arm in cell.arms])
         self._in_hand = np.isin(self._model.geom_bodyid, hands)
+        self._known: dict[tuple[int | None, int | None, tuple[int, ...]], np.ndarray] = {}
+        """Pairs of geoms that count, by what is held, touched and inside."""
 
     def between_arms(self, qpos: Float[np.ndarray, "B nq"]) -> Iterator[float]:
         """Yield the smallest distance (m, at most `MARGIN`) between two arms; see `clearances`."""
         both = self._is_robot[:, None] & self._is_robot
-        return self._smallest(qpos, both & (self._arm[:, None] != self._arm))
+        counts = both & (self._arm[:, None] != self._arm)
+        return self._smallest(qpos, np.pad(counts, (0, 1)))
 
     def clearances(
         self,
@@ -51,6 +54,15 @@ class Collisions:
             touched: Body that hands may touch (what it is about to hold), with its children.
             inside: Bodies that go with what is held, and count for nothing.
         """
+        return self._smallest(qpos, self._pairs(held, touched, tuple(inside)))
+
+    def _pairs(
+        self, held: int | None, touched: int | None, inside: tuple[int, ...]
+    ) -> Bool[np.ndarray, "G1 G1"]:
+        """Which pairs of geoms count; see `clearances`. A cloth has index -1, and counts never."""
+        key = held, touched, inside
+        if key in self._known:
+            return self._known[key]
         body_of, robot = self._model.geom_bodyid, self._is_robot
         moves = robot if held is None else robot | (body_of == held)
         counts = (moves[:, None] != moves) | (robot[:, None] & robot)
@@ -60,13 +72,13 @@ class Collisions:
         if ours:
             may_touch = np.isin(body_of, np.concatenate(ours))[:, None] & self._in_hand
             counts &= ~(may_touch | may_touch.T)
-        return self._smallest(qpos, counts)
+        self._known[key] = np.pad(counts, (0, 1))
+        return self._known[key]
 
     def _smallest(
-        self, qpos: Float[np.ndarray, "B nq"], counts: Bool[np.ndarray, "G G"]
+        self, qpos: Float[np.ndarray, "B nq"], counts: Bool[np.ndarray, "G1 G1"]
     ) -> Iterator[float]:
         """Yield the smallest distance of the pairs of geoms that count, in each configuration."""
-        counts = np.pad(counts, (0, 1))  # cloth has index -1: it is no geom, and soft
         model, data = self._model, self._data
         for q in qpos:
             data.qpos[:] = q
