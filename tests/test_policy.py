@@ -361,7 +361,11 @@ def test_after_its_end_a_demonstration_stands_still_where_it_was_told_to_be():
     np.testing.assert_allclose(batch["state"][0, 0, 11:14], T[0, :3, 0], atol=1e-5)
     np.testing.assert_allclose(batch["arm"], 0, atol=1e-6)
     np.testing.assert_array_equal(batch["objects"][0], cache.objects[end])
-    assert not len(Samples(make_cache(), SMALL).resting(np.array([1])))  # cameras saw it moving
+    seen = Samples(make_cache(), SMALL)
+    batch = seen.draw(np.random.default_rng(0), seen.resting(np.array([1]))[:1], augment=False)
+    end = seen.cache.starts[2] - 1  # where the cameras saw it
+    np.testing.assert_array_equal(batch["state"][0, 0, :N_ARM], seen.cache.state[end, :N_ARM])
+    np.testing.assert_array_equal(batch["state"][0, 1, :N_ARM], seen.cache.action[end, :N_ARM])
 
 
 def test_places_are_pointed_at_in_the_frame_of_the_object():

@@ -37,7 +37,8 @@ class Samples:
     ) -> Batch:
         """Gather the windows that begin at `frames`, with randomly shifted images.
 
-        Those of `resting` are as the last one of their episode, but with the arm at rest.
+        Those of `resting` are as the last one of their episode, but with the arm at rest; where
+        there are images, only in the states after the first.
         """
         cache, config = self.cache, self.config
         rests, frames = frames >= len(cache.action), frames.copy()
@@ -55,7 +56,8 @@ class Samples:
             batch["anchors"] = self.anchors[frames]
             batch["turns"] = self.turns[self.waypoints[window]]
         batch["state"] = state = self.state[window]
-        state[rests] = self.rest[self.episode[frames[rests]], None]
+        told = cache.objects is not None  # what cameras saw is where the arm was
+        state[rests, 0 if told else 1 :] = self.rest[self.episode[frames[rests]], None]
         batch["arm"] = self.arm_targets(state[:, :, None], chunk)
         batch["gripper"] = cache.action[chunk, -1]
         # what follows a step that was a mistake is no answer to what was before it
@@ -122,13 +124,11 @@ class Samples:
         return state
 
     def resting(self, episodes: Int[Array, "K"]) -> Int64[Array, "n"]:
-        """Frames for `draw` after the ends of episodes, of who is told where things are.
+        """Frames for `draw` after the ends of episodes.
 
-        Recordings end on the move, and who has not seen what comes then goes on. Cameras would have
-        seen the arm elsewhere.
+        Recordings end on the move, and who has not seen what comes then goes on.
         """
-        told = self.cache.objects is not None
-        return np.repeat(len(self.cache.action) + episodes, N_RESTS if told else 0)
+        return np.repeat(len(self.cache.action) + episodes, N_RESTS)
 
     @property
     def ends(self) -> Int64[Array, "E"]:
