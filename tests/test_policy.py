@@ -430,7 +430,7 @@ def test_the_arm_is_brought_to_where_the_chosen_way_turns_the_hand():
     sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, axes)
     asked = []
 
-    def bring(q, p, turns, near):
+    def bring(q, p, turns):
         asked.append(turns)
         return q + 0.1
 
@@ -472,7 +472,7 @@ def test_an_arm_is_brought_near_where_it_stands_if_it_can_be():
     T = forward_kinematics(panda, q + 0.05)
     T[1, 0, 3] += 5.0  # out of reach
     given = [torch.from_numpy(part).float() for part in (q, T[:, :3, 3], T[:, :3, :3])]
-    brought = brought_to(panda, *given, given[0]).numpy()
+    brought = brought_to(panda, *given).numpy()
     np.testing.assert_allclose(forward_kinematics(panda, brought[:1])[0], T[0], atol=2e-3)
     assert np.abs(brought[0] - q[0]).max() < 0.3
     assert np.isnan(brought[1]).all()

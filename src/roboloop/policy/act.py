@@ -28,17 +28,17 @@ BROUGHT = 0.5
 """How far from a way to stand the arm may be brought, rad."""
 HUBER = 0.1
 """Error, in standard deviations, above which a loss is linear."""
+ROUGH = 0.03
+"""Errors of the arm count less the farther its hand is from where it acts next; half as much as at
+the place itself at this distance, m."""
 TURN = 0.3
 """What counts as one standard deviation of how the hand is turned, rad."""
 Bring = Callable[
-    [
-        Float[Tensor, "B n_arm"], Float[Tensor, "B 3"], Float[Tensor, "B 3 3"],
-        Float[Tensor, "B n_arm"],
-    ],
+    [Float[Tensor, "B n_arm"], Float[Tensor, "B 3"], Float[Tensor, "B 3 3"]],
     Float[Tensor, "B n_arm"],
-]  # fmt: skip
-"""Brings an arm from joint positions to where its hand is at a place (m) and turned so; of several
-ways to stand there the one near the last argument is taken. NaN where the hand cannot get there."""
+]
+"""Brings an arm from joint positions to where its hand is at a place (m) and turned so, and as near
+as can be to where it was. NaN where the hand cannot get there."""
 
 
 class Act(nn.Module):
@@ -166,8 +166,11 @@ class Act(nn.Module):
         postures = self._posture_scaled(batch["postures"])
         arm_out, gripper_out = self._act(sight, state, places, postures, batch.get("turns"), style)
         gripper_loss = F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none")
+        hand, _ = frames(state[..., self.n_arm + 1 : self.n_arm + 10])
+        near = 1 / (ROUGH + (batch["places"][:, :, 0] - hand).norm(dim=-1))
+        near = (near / near.mean())[..., None]
         return {
-            "arm_loss": masked(huber(arm_out - arm), learnt),
+            "arm_loss": masked(near * huber(arm_out - arm), learnt),
             "gripper_loss": masked(gripper_loss, learnt),
             "kl": kl,
         }
@@ -238,7 +241,7 @@ class Act(nn.Module):
             R = rotations(sight.turns)
             if bring is not None:
                 near, p = ways[likely], places[:, :, None].expand(*likely.shape, 3)[likely]
-                brought = bring(near, p, R[likely], near)
+                brought = bring(near, p, R[likely])
                 kept = (brought - near).abs().amax(-1) < BROUGHT  # not where it cannot be met
                 ways, met = ways.clone(), likely.clone()
                 ways[likely] = torch.where(kept[:, None], brought, near)

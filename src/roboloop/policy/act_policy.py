@@ -116,17 +116,15 @@ class ActPolicy:
 
 def brought_to(
     robot: Robot,
-    q: Float[Tensor, "B n"],
+    near: Float[Tensor, "B n"],
     p_base: Float[Tensor, "B 3"],
     R_base_eef: Float[Tensor, "B 3 3"],
-    prefer: Float[Tensor, "B n"],
 ) -> Float[Tensor, "B n"]:
     """See `Bring`."""
-    result = torch.full_like(q, torch.nan)
+    result = torch.full_like(near, torch.nan)
     Ts_base_eef = pose.from_parts(p_base.numpy().astype(float), R_base_eef.numpy().astype(float))
-    starts, liked = (each.numpy().astype(float) for each in (q, prefer))
-    for i, T in enumerate(Ts_base_eef):  # what is preferred is not the same for all
-        ik = inverse_kinematics(robot, T[None], starts[i, None], 0, liked[i])
+    for i, (T, q) in enumerate(zip(Ts_base_eef, near.numpy().astype(float), strict=True)):
+        ik = inverse_kinematics(robot, T[None], q[None], 0, q)  # what is preferred differs
         turned = not robot.turns_freely or ik.rotation_error[0] < BROUGHT_RAD
         if turned and ik.position_error[0] < BROUGHT_M:
             result[i] = torch.from_numpy(ik.q[0])
