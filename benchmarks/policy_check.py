@@ -41,8 +41,9 @@ CHECKED = [f"{task}_{d}" for task in ("stack", "square", "threading", "coffee", 
            for d in ("d0", "d1")]  # fmt: skip
 BATCH, N_ROLLOUTS, SOURCE_STEPS = 256, 100, 500
 """A hundredth of the demonstrations is learnt by heart in a twelfth of the steps."""
-CLOSE = ("coffee", "three_pieces")
-"""Tasks with so little room that with the usual noise (rad) half of the attempts fail: 0.01."""
+NOISE, CLOSE_NOISE, CLOSE = 0.03, 0.01, ("coffee", "three_pieces")
+"""Of generation, rad: of most tasks, and of those with so little room that half of the attempts
+would fail; which those are."""
 PATIENCE = 2.0
 """Steps of a rollout, over those of the longest demonstration."""
 
@@ -79,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("presets", nargs="*", default=CHECKED)
     parser.add_argument("-n", type=int, default=1000, help="demonstrations to generate")
-    parser.add_argument("--noise", type=float, help="see `roboloop generate`; by default 0.03")
+    parser.add_argument("--noise", type=float, help="rad; by default the preset's")
     parser.add_argument("--seeds", type=int, default=3, help="of training and of the rollouts")
     parser.add_argument("--steps", type=int, default=2000, help="training steps")
     parser.add_argument("--out", type=Path, help="folder to keep everything in")
@@ -90,7 +91,8 @@ def main() -> None:
         start = cpu_seconds()
         kept = nullcontext(options.out / preset) if options.out else TemporaryDirectory()
         with kept as folder:
-            noise = options.noise or (0.01 if preset.startswith(CLOSE) else 0.03)
+            usual = CLOSE_NOISE if preset.startswith(CLOSE) else NOISE
+            noise = usual if options.noise is None else options.noise
             check = Check(Path(folder), preset, options.n, noise, options.steps)
             row = {
                 "generated": [check.success("generated", seed) for seed in range(options.seeds)],

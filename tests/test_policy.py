@@ -8,7 +8,7 @@ import torch
 from roboloop import pose
 from roboloop.data.cache import Cache, object_numbers
 from roboloop.errors import RoboloopError
-from roboloop.policy.act import rotations
+from roboloop.policy.act import Act, rotations
 from roboloop.policy.act_policy import ActPolicy, brought_to
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.clock import RECENT_STEPS, Clock, recorded_recency
@@ -146,8 +146,6 @@ def test_one_robot_acts_as_it_does_among_many(trained):
 
 @pytest.mark.parametrize("space", ["joint", "joint_delta"])
 def test_perfect_predictions_give_back_the_recorded_actions(space):
-    from roboloop.policy.act import Act
-
     samples = Samples(make_cache(), replace(SMALL, action_space=space))
     net = Act(samples.config, ("front", "wrist"), ("wrist",), measure_scaling(samples))
     frames = np.arange(8)
@@ -368,6 +366,27 @@ def test_after_its_end_a_demonstration_stands_still_where_it_was_told_to_be():
     np.testing.assert_array_equal(batch["state"][0, 1, :N_ARM], seen.cache.action[end, :N_ARM])
 
 
+def test_errors_of_the_arm_count_more_where_its_hand_acts_soon():
+    samples = Samples(make_cache(), SMALL)
+    net = Act(SMALL, ("front", "wrist"), (), measure_scaling(samples))
+    drawn = samples.draw(np.random.default_rng(0), np.array([0, 1]), augment=False)
+    batch = {name: torch.from_numpy(values) for name, values in drawn.items()}
+    batch["imitate"] = torch.ones_like(batch["imitate"])
+    arm, gripper = net._targets(batch)
+    p, _ = net._hand(batch["state"])
+    batch["places"] = torch.stack([p, p], 2)
+    batch["places"][1] += 1.0  # the second sample's hand is far from where it acts
+
+    def loss(wrong):
+        out = arm.clone()
+        out[wrong] += 1.0
+        net._act = lambda *args: (out, gripper)
+        sight = Sight(torch.zeros(2, SMALL.d_model), {}, {}, {}, None, None)
+        return net._acting(sight, batch, batch["places"], None)["arm_loss"].item()
+
+    assert loss(0) > 10 * loss(1) > 0
+
+
 def test_places_are_pointed_at_in_the_frame_of_the_object():
     rng = np.random.default_rng(0)
     turns = pose.rotvec_to_matrix(rng.normal(size=(5, 2, 3)))
@@ -385,8 +404,6 @@ def test_places_are_pointed_at_in_the_frame_of_the_object():
 
 
 def make_told_net():
-    from roboloop.policy.act import Act
-
     cache = make_cache()
     Ts = np.tile(np.eye(4), (len(cache.state), 2, 1, 1))
     Ts[:, 0, 0, 3] = np.linspace(0, 0.3, len(Ts))  # the other one is furniture

@@ -166,8 +166,8 @@ class Act(nn.Module):
         postures = self._posture_scaled(batch["postures"])
         arm_out, gripper_out = self._act(sight, state, places, postures, batch.get("turns"), style)
         gripper_loss = F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none")
-        hand, _ = frames(state[..., self.n_arm + 1 : self.n_arm + 10])
-        near = 1 / (ROUGH + (batch["places"][:, :, 0] - hand).norm(dim=-1))
+        p_base_eef, _ = self._hand(state)
+        near = 1 / (ROUGH + (batch["places"][:, :, 0] - p_base_eef).norm(dim=-1))
         near = (near / near.mean())[..., None]
         return {
             "arm_loss": masked(near * huber(arm_out - arm), learnt),
@@ -185,7 +185,7 @@ class Act(nn.Module):
     ) -> Sight:
         """Ask the cameras; of the state they are told what fingers do, not where the hand is."""
         things, first, n = None, state[:, 0], self.n_arm
-        hand = Hand(*frames(first[:, n + 1 : n + 10]))
+        hand = Hand(*self._hand(first))
         if objects is not None:
             known = (objects - self.objects_mean) / self.objects_std
             if noise is not None:
@@ -264,9 +264,14 @@ class Act(nn.Module):
         turns: Float[Tensor, "B W P 3 3"] | None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
-        hand = frames(state[..., self.n_arm + 1 : self.n_arm + 10])
-        known = self._scaled(state), *hand, places, postures, turns
+        known = self._scaled(state), *self._hand(state), places, postures, turns
         return self.model.act(sight.context, *known, style)
+
+    def _hand(
+        self, state: Float[Tensor, "*B n_state"]
+    ) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
+        """Where the hand is in the robot's base frame, and how it is turned."""
+        return frames(state[..., self.n_arm + 1 : self.n_arm + 10])
 
     def _posture_scaled(self, postures: Float[Tensor, "*B n_arm"]) -> Float[Tensor, "*B n_arm"]:
         return (postures - self.posture_mean) / self.posture_std

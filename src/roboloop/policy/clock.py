@@ -1,7 +1,5 @@
 """What a hand was lately told: while it waits for its fingers, nothing else changes."""
 
-from itertools import pairwise
-
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
@@ -26,13 +24,12 @@ def recorded_recency(
     above: Bool[np.ndarray, "n"], starts: Int64[np.ndarray, "E1"]
 ) -> Float32[np.ndarray, "n"]:
     """What `Clock` says before each frame of recorded episodes; `starts` as `Cache.starts`."""
-    result = np.empty(len(above), np.float32)
-    for start, stop in pairwise(starts):
-        clock = Clock(1)
-        for frame in range(start, stop):
-            result[frame] = clock.recency[0]
-            clock.advance(above[frame : frame + 1, None])
-    return result
+    frames, first = np.arange(len(above)), np.repeat(starts[:-1], np.diff(starts))
+    changed = (above != np.roll(above, 1)) & (frames > first)
+    last = np.maximum.accumulate(np.where(changed, frames, -RECENT_STEPS))
+    before = np.maximum(frames - 1, first)
+    since = np.where(last[before] > first, frames - last[before], RECENT_STEPS)
+    return recency(above[before], since)
 
 
 class Clock:
