@@ -3,10 +3,11 @@
 Most of what is done in a cell is done by one arm: a `Cell` is seen from one of them.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import mujoco
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from roboloop import pose
 from roboloop.data.views import View
+from roboloop.record import from_plain, to_plain
 from roboloop.robot import PREFIX, ROBOTS, Robot, attach
 from roboloop.scene.collection import is_drawn, open_scene, twin_of
 from roboloop.scene.compile import scene_spec
@@ -139,13 +141,18 @@ class Cell:
 
     def body_poses(self, qpos: Float[np.ndarray, "T nq"]) -> Float[np.ndarray, "T n_bodies 7"]:
         """World poses (xyz, wxyz) of `tracked_bodies`; NaN where qpos is."""
-        data, ids = self._data, [*self.tracked_bodies.values()]
+        ids = [*self.tracked_bodies.values()]
         poses = np.empty((len(qpos), len(ids), 7))
-        for row, each in zip(poses, qpos, strict=True):
-            data.qpos[:] = each
-            mujoco.mj_kinematics(self.model, data)
-            row[:] = np.concatenate([data.xpos[ids], data.xquat[ids]], 1)
+        for row, data in zip(poses, self.kinematics(qpos), strict=True):
+            row[:, :3], row[:, 3:] = data.xpos[ids], data.xquat[ids]
         return poses
+
+    def kinematics(self, qpos: Float[np.ndarray, "T nq"]) -> Iterator[mujoco.MjData]:
+        """Yield where everything is in each configuration; the next one takes its place."""
+        for each in qpos:
+            self._data.qpos[:] = each
+            mujoco.mj_kinematics(self.model, self._data)
+            yield self._data
 
     def with_hand(self, qpos: Float[np.ndarray, "nq"], opening: float) -> Float[np.ndarray, "nq"]:
         """The configuration with the hand's fingers at `opening`, as `Robot.gripper_open` is."""
@@ -156,7 +163,7 @@ class Cell:
 
     @cached_property
     def _data(self) -> mujoco.MjData:
-        """For kinematics."""
+        """Of `kinematics`."""
         return mujoco.MjData(self.model)
 
     @cached_property
@@ -332,18 +339,32 @@ def load_cells(folders: Sequence[Path], task: Task) -> list[Cell]:
 
     Of scenes that are drawn, only the twin is compiled.
     """
-    twins: dict[Path, Cell] = {}
     cells = []
     for folder in folders:
         name = f"{folder.parent.name}/{folder.name}"
         if not is_drawn(folder):
             cells.append(build_cell(open_scene(folder), task, name))
             continue
-        twin = twins.get(twin_of(folder))
-        if twin is None:
-            twin = twins[twin_of(folder)] = build_cell(open_scene(twin_of(folder)), task)
+        twin = _twin(twin_of(folder), _written(twin_of(folder)), json.dumps(to_plain(task)))
         cells.append(elsewhere(twin, open_scene(folder, twin.graph), name))
     return cells
+
+
+@lru_cache(1)
+def _twin(folder: Path, written: int, task: str) -> Cell:
+    """Compile the scene that others differ from in where things stand alone.
+
+    Args:
+        folder: Of the scene.
+        written: When that was; a scene that is written anew is compiled anew.
+        task: In JSON.
+    """
+    return build_cell(open_scene(folder), from_plain(Task, json.loads(task)))
+
+
+def _written(folder: Path) -> int:
+    """When a scene was written, ns; 0 where there is none."""
+    return max((path.stat().st_mtime_ns for path in folder.glob("scene.json")), default=0)
 
 
 def elsewhere(twin: Cell, graph: SceneGraph, name: str) -> Cell:

@@ -77,13 +77,20 @@ def descend(chain, Ts_base_eef, q, home, W, position_error, rotation_error):
 @inner
 def _in_hand(T, T_target, J, error):
     """What is missing to the target (m, then rad) and J, in the frame of the hand, in place."""
-    R = T[:3, :3]
-    missing = T_target[:3, 3] - T[:3, 3]
-    error[:3] = times(R.T, missing)
-    error[3:] = log(product(R.T, T_target[:3, :3]))
+    turn = np.empty((3, 3))
+    for r in range(3):
+        error[r] = 0.0
+        for k in range(3):
+            error[r] += T[k, r] * (T_target[k, 3] - T[k, 3])
+            turn[r, k] = (
+                T[0, r] * T_target[0, k] + T[1, r] * T_target[1, k] + T[2, r] * T_target[2, k]
+            )
+    error[3:] = log(turn)
     for i in range(J.shape[1]):
-        J[:3, i] = times(R.T, J[:3, i])
-        J[3:, i] = times(R.T, J[3:, i])
+        for first in range(0, 6, 3):
+            x, y, z = J[first, i], J[first + 1, i], J[first + 2, i]
+            for r in range(3):
+                J[first + r, i] = T[0, r] * x + T[1, r] * y + T[2, r] * z
 
 
 @no_type_check
@@ -94,39 +101,35 @@ def hand_jacobian(M, axis, T_last, T_world_base, q, T, J):
     `M, axis, T_last` are those of a `Chain`; J's rows are m, then rad.
     """
     n = len(q)
-    at = np.empty((n, 3))
-    way = np.empty((n, 3))
-    now = T_world_base.copy()
     step = np.empty((4, 4))
+    T[:] = T_world_base
     for i in range(n):
         s, c = np.sin(q[i]), 1 - np.cos(q[i])
         for r in range(3):
             for k in range(4):
                 step[r, k] = M[i, 0, r, k] + s * M[i, 1, r, k] + c * M[i, 2, r, k]
-        now = affine(now, step)
-        at[i] = now[:3, 3]
-        for r in range(3):
-            way[i, r] = now[r, 0] * axis[i, 0] + now[r, 1] * axis[i, 1] + now[r, 2] * axis[i, 2]
-    T[:] = affine(now, T_last)
+        append(T, step)
+        x, y, z = axis[i]
+        for r in range(3):  # for now where the joint is, and its axis
+            J[r, i] = T[r, 3]
+            J[3 + r, i] = T[r, 0] * x + T[r, 1] * y + T[r, 2] * z
+    append(T, T_last)
     for i in range(n):
-        x, y, z = T[0, 3] - at[i, 0], T[1, 3] - at[i, 1], T[2, 3] - at[i, 2]
-        a, b, c = way[i]
+        x, y, z = T[0, 3] - J[0, i], T[1, 3] - J[1, i], T[2, 3] - J[2, i]
+        a, b, c = J[3, i], J[4, i], J[5, i]
         J[0, i], J[1, i], J[2, i] = b * z - c * y, c * x - a * z, a * y - b * x
-        J[3, i], J[4, i], J[5, i] = a, b, c
 
 
 @no_type_check
 @inner
-def affine(A, B):
-    """A @ B, of poses."""
-    out = np.empty((4, 4))
+def append(T, step):
+    """T @ step, of poses, in place of T."""
     for r in range(3):
-        for c in range(4):
-            out[r, c] = A[r, 0] * B[0, c] + A[r, 1] * B[1, c] + A[r, 2] * B[2, c]
-        out[r, 3] += A[r, 3]
-    out[3, :3] = 0.0
-    out[3, 3] = 1.0
-    return out
+        x, y, z = T[r, 0], T[r, 1], T[r, 2]
+        for k in range(4):
+            T[r, k] = (
+                x * step[0, k] + y * step[1, k] + z * step[2, k] + (T[r, 3] if k == 3 else 0.0)
+            )
 
 
 @no_type_check

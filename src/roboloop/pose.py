@@ -116,10 +116,21 @@ def matrix_to_rotvec(R: Float[Array, "*B 3 3"]) -> Float[Array, "*B 3"]:
     result = v * np.where(sine < 1e-9, 1.0, angle / np.maximum(sine, 1e-9))[..., None]
     opposite = angle > HALF_TURN
     if opposite.any():
-        from scipy.spatial.transform import Rotation
-
-        result[opposite] = Rotation.from_matrix(R[opposite]).as_rotvec()
+        result[opposite] = angle[opposite, None] * _axis(R[opposite], v[opposite])
     return result
+
+
+def _axis(R: Float[Array, "B 3 3"], v: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
+    """Axes of turns by about half a turn, on the side of `v`, which may be next to nothing.
+
+    The symmetric part of R is cos + (1 - cos) a a^T: its columns without the cosine are along a.
+    """
+    cosine = 0.5 * (np.trace(R, axis1=1, axis2=2) - 1)
+    aa = 0.5 * (R + np.swapaxes(R, 1, 2)) - cosine[:, None, None] * np.eye(3)
+    longest = np.argmax(np.diagonal(aa, axis1=1, axis2=2), 1)
+    a = np.take_along_axis(aa, longest[:, None, None], 2)[..., 0]
+    a = a / np.linalg.norm(a, axis=1, keepdims=True)
+    return np.where((a * v).sum(1, keepdims=True) < 0, -a, a)
 
 
 def interpolate(

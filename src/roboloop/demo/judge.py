@@ -1,6 +1,5 @@
 """Success and the reason of a failure, from the states of a finished episode."""
 
-import mujoco
 import numpy as np
 from jaxtyping import Float
 
@@ -20,10 +19,8 @@ def judge(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
         cell: Where it happened.
         qpos: Configurations over the episode; the last one, after things have settled, is judged.
     """
-    data = mujoco.MjData(cell.model)
-    data.qpos[:] = qpos[-1]
-    mujoco.mj_kinematics(cell.model, data)
-    values = cell.values(data.site_xpos, data.qpos)
+    (data,) = cell.kinematics(qpos[-1:])
+    values = cell.values(data.site_xpos.copy(), qpos[-1])
     violated = [c for c in cell.success if c.violation(values) > 0]
     if not violated:
         return _left_out(cell, qpos)
@@ -46,11 +43,7 @@ def _left_out(cell: Cell, qpos: Float[np.ndarray, "T nq"]) -> str:
     """Say which milestone was not reached after those before it; the empty string if all were."""
     if not cell.milestones:
         return ""
-    data, points = mujoco.MjData(cell.model), []
-    for each in qpos:
-        data.qpos[:] = each
-        mujoco.mj_kinematics(cell.model, data)
-        points.append(data.site_xpos.copy())
+    points = [data.site_xpos.copy() for data in cell.kinematics(qpos)]
     values, start = cell.values(np.array(points), qpos), 0
     for number, constraints in enumerate(cell.milestones, 1):
         held = np.ones(len(qpos), bool)

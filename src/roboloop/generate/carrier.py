@@ -11,7 +11,7 @@ from roboloop.cell import Cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.hand import can_close
 from roboloop.demo.joints import joint_goal, joint_values
-from roboloop.demo.ways.arm import CARRY_LIFT, Arm
+from roboloop.demo.ways.arm import CARRY_LIFT, NO_ROOM, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.generate.frames import Held, held_in_hand, is_round, like_turns, reference_frame
@@ -261,22 +261,25 @@ class Carrier:
         What is held is lifted first, and the hand where it has to leave a place with walls.
         """
         arm = self.arm
-        direct = self._reach_out(qpos, after, search, touched, held, lift)
-        n_tries = STRAY_TRIES if self._rng.uniform() < self._stray else 0
-        for _ in range(n_tries):
+        q = qpos[self.cell.arm_qpos]
+        strays = self._rng.uniform() < self._stray and arm.reach(after[-1:], q)[1].all()
+        for _ in range(STRAY_TRIES if strays else 0):
             aside = self._aside(after[-1])[None]
-            if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
+            if not arm.reach(aside, q)[1].all():
                 continue
+            there = qpos
             try:
                 first = self._reach_out(qpos, aside, False, None, held, lift)
                 there = arm.moved(qpos, first[-1], held)
                 hand = arm.eef(first[-1])[None]
                 then = arm.travel(there, hand, after, touched, held, search=False)
-            except Unreachable:
+            except Unreachable as error:
+                if there is not qpos and error.problem == NO_ROOM:  # nor is there on another way
+                    raise
                 continue
             n_lift = LIFT_STEPS if held is not None else 0
             return np.concatenate([first, then]), range(n_lift, len(first))
-        return direct, NOWHERE
+        return self._reach_out(qpos, after, search, touched, held, lift), NOWHERE
 
     def _reach_out(
         self,

@@ -11,7 +11,6 @@ from time import process_time
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import optimize
 
 from roboloop import kinematics, pose
 from roboloop.demo.solver.geometry import FAR
@@ -199,6 +198,8 @@ class Solver:
 
     def _stepped(self, q: np.ndarray, T_goal: np.ndarray) -> np.ndarray:
         """Move waypoints to where the cost summed over steps is lower; see `Weights.stepwise`."""
+        from scipy import optimize  # hardly ever needed, and a third of a second to import
+
         terms = self._terms(T_goal, len(q), NO_WALL)
         low, high = np.tile(self.reach.chain.limits, (len(q), 1)).T
         best = q.ravel()
