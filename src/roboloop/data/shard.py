@@ -67,8 +67,7 @@ def list_shards(folder: Path | str) -> dict[int, Path]:
 
 def read_shard(path: Path) -> dict[str, Any]:
     """Read a shard without the simulator's arrays."""
-    table = read_parquet(path)
-    return unflatten(table.drop_columns(list(SIM_ARRAYS)))
+    return unflatten(read_parquet(path, without=SIM_ARRAYS))
 
 
 def read_video(path: Path, camera: str) -> bytes:

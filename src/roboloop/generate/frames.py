@@ -1,6 +1,7 @@
 """Frames that segments are relative to: of things, of what a hand holds, of an arm's base."""
 
 from dataclasses import dataclass
+from math import isclose
 
 import numpy as np
 from jaxtyping import Float
@@ -61,7 +62,7 @@ def like_turns(cell: Cell, reference: str) -> Float[np.ndarray, "K 3 3"]:
         return np.eye(3)[None]
     obj = _player(cell, reference)
     n_sides = FAMILIES[obj.category].sides
-    if n_sides > 1 and np.isclose(*obj.size[:2], rtol=0.05):
+    if n_sides > 1 and isclose(*obj.size[:2], rel_tol=0.05):
         n_sides *= 2
     return pose.yaw_to_matrix(2 * np.pi / n_sides * np.arange(n_sides))
 

@@ -106,8 +106,14 @@ def solved(
 def end_of(
     robot: Robot, Ts_base_eef: Float[np.ndarray, "T 4 4"], q_start: Float[np.ndarray, "n"]
 ) -> Float[np.ndarray, "n"]:
-    """Solve the last pose of a path, as near as the arm gets to it."""
-    return inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None]).q[0]
+    """Solve the last pose of a path.
+
+    Raises:
+        Unreachable: It is out of reach.
+    """
+    ik = inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None])
+    _check_reach(robot, ik)
+    return ik.q[0]
 
 
 def _jumps(q: Float[np.ndarray, "T n"]) -> bool:
