@@ -185,20 +185,21 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
     objects = rng.normal(size=(len(cache.state), 2, 15)).astype(np.float32)
     cache = replace(cache, images={}, objects=objects)
     train(cache, replace(make_checkpoint(), cameras=(), px=0), SCHEDULE, tmp_path, seed=0)
-    policy = load_policy(str(tmp_path))
+    policy, other = load_policy(str(tmp_path)), load_policy(str(tmp_path))
     assert policy.sense == "poses"
     now = {"observation.state": cache.state[:2], "task": [TASK] * 2}
     Ts = pose.from_parts(
         rng.normal(size=(2, 2, 3)), pose.rotvec_to_matrix(rng.normal(size=(2, 2, 3)))
     )
     everything = {**now, "observation.environment_state": Ts}
-    for _ in range(3):  # whatever the hands are told is not recent then
-        seen = policy.act(everything)
+    for each in (policy, other):
+        seen = each.act(everything)
+    seen = policy.act(everything)
     assert seen.shape == (2, SMALL.chunk_steps, N_ARM + 1)
     hidden = Ts.copy()
     hidden[0, 1] = np.nan
     unseen = {**now, "observation.environment_state": hidden}
-    assert np.array_equal(policy.act(unseen), seen)  # it is where it was
+    assert np.array_equal(other.act(unseen), seen)  # it is where it was
     assert not np.array_equal(policy.act({**now, "observation.environment_state": Ts[::-1]}), seen)
     with pytest.raises(RoboloopError, match="poses of 1 objects .* trained on 2"):
         policy.act({**now, "observation.environment_state": Ts[:, :1]})
@@ -209,7 +210,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 7"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 8"):
         load_policy(str(tmp_path))
 
 
@@ -401,6 +402,17 @@ def test_places_are_pointed_at_in_the_frame_of_the_object():
     turned = turned_at(things, pointing, axes)[:, 0, 0]
     np.testing.assert_allclose(turned.mT, turns[:, 1, :, :2], atol=1e-5)
     np.testing.assert_allclose(rotations(turned), turns[:, 1], atol=1e-5)
+
+
+def test_what_is_beside_a_thing_is_seen_from_the_thing():
+    rng = np.random.default_rng(0)
+    Ts = pose.from_parts(
+        rng.normal(size=(2, 3, 3)), pose.rotvec_to_matrix(rng.normal(size=(2, 3, 3)))
+    )
+    p, R = (torch.tensor(part, dtype=torch.float) for part in (Ts[..., :3, 3], Ts[..., :3, :3]))
+    things = Things(torch.zeros(2, 3, 15), torch.zeros(2, 3, 9), p, R)
+    wanted = (pose.inverse(Ts)[:, :, None] @ Ts[:, None])[..., :3, 3]
+    np.testing.assert_allclose(things.among, wanted, atol=1e-5)
 
 
 def make_told_net():

@@ -47,6 +47,12 @@ class Things:
     p_base_obj: Float[Tensor, "B n_obj 3"]
     R_base_obj: Float[Tensor, "B n_obj 3 3"]
 
+    @property
+    def among(self) -> Float[Tensor, "B n_obj n_obj 3"]:
+        """Where each (second) is in the frame of each (first), m."""
+        way = self.p_base_obj[:, None] - self.p_base_obj[:, :, None]
+        return torch.einsum("bnji,bnmj->bnmi", self.R_base_obj, way)
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -123,16 +129,21 @@ class ObjectEncoder(nn.Module):
         n_told = OBJECT_NUMBERS + HELD_NUMBERS
         self.token = nn.Linear(n_told, d)
         self.identity = nn.Parameter(0.02 * torch.randn(n_objects, d))
-        self.values = perceptron(n_told * n_objects + d, 4 * d, n_values)
+        n_known = n_told * n_objects + 3 * n_objects**2 + d
+        self.values = perceptron(n_known, 4 * d, n_values)
         self.pointer = perceptron(d, d, n_objects * n_waypoints)
         self.turner = perceptron(d + n_values, 2 * d, 2 * n_waypoints * N_POSTURES * 6)
 
     def forward(
         self, things: Things, task: Float[Tensor, "B d"]
     ) -> tuple[Float[Tensor, "B n_obj d"], Float[Tensor, "B v"]]:
-        """Return a token for each object, and as many values as a camera's keypoints have."""
+        """Return a token for each object, and as many values as a camera's keypoints have.
+
+        How a hand can take a thing depends on what is beside it, as seen from the thing.
+        """
         known = torch.cat([things.told, things.held], -1)
-        values = self.values(torch.cat([known.flatten(1), task], 1))
+        among = torch.tanh(things.among / HAND_REACH)
+        values = self.values(torch.cat([known.flatten(1), among.flatten(1), task], 1))
         return self.token(known) + self.identity, values
 
     def point(self, context: Float[Tensor, "B d"]) -> Float[Tensor, "B P n_obj"]:
