@@ -260,26 +260,43 @@ class Carrier:
 
         What is held is lifted first, and the hand where it has to leave a place with walls.
         """
-        arm = self.arm
-        q = qpos[self.cell.arm_qpos]
-        strays = self._rng.uniform() < self._stray and arm.reach(after[-1:], q)[1].all()
-        for _ in range(STRAY_TRIES if strays else 0):
-            aside = self._aside(after[-1])[None]
-            if not arm.reach(aside, q)[1].all():
-                continue
-            there = qpos
-            try:
-                first = self._reach_out(qpos, aside, False, None, held, lift)
-                there = arm.moved(qpos, first[-1], held)
-                hand = arm.eef(first[-1])[None]
-                then = arm.travel(there, hand, after, touched, held, search=False)
-            except Unreachable as error:
-                if there is not qpos and error.problem == NO_ROOM:  # nor is there on another way
-                    raise
-                continue
-            n_lift = LIFT_STEPS if held is not None else 0
-            return np.concatenate([first, then]), range(n_lift, len(first))
+        strays = self._rng.uniform() < self._stray
+        if strays and self.arm.reach(after[-1:], qpos[self.cell.arm_qpos])[1].all():
+            for _ in range(STRAY_TRIES):
+                found = self._astray(qpos, after, touched, held, lift)
+                if found is not None:
+                    return found
         return self._reach_out(qpos, after, search, touched, held, lift), NOWHERE
+
+    def _astray(
+        self,
+        qpos: np.ndarray,
+        after: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        lift: bool,
+    ) -> tuple[np.ndarray, range] | None:
+        """Draw a place aside and travel by it; None where that is not reachable or not free.
+
+        Raises:
+            Unreachable: There is no room where the way ends, however the hand comes there.
+        """
+        arm, aside = self.arm, self._aside(after[-1])[None]
+        if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
+            return None
+        try:
+            first = self._reach_out(qpos, aside, False, None, held, lift)
+        except Unreachable:
+            return None
+        there, hand = arm.moved(qpos, first[-1], held), arm.eef(first[-1])[None]
+        try:
+            then = arm.travel(there, hand, after, touched, held, search=False)
+        except Unreachable as error:
+            if error.problem == NO_ROOM:
+                raise
+            return None
+        n_lift = LIFT_STEPS if held is not None else 0
+        return np.concatenate([first, then]), range(n_lift, len(first))
 
     def _reach_out(
         self,
