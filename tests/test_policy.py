@@ -193,7 +193,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
     )
     everything = {**now, "observation.environment_state": Ts}
     for each in (policy, other):
-        seen = each.act(everything)
+        each.act(everything)
     seen = policy.act(everything)
     assert seen.shape == (2, SMALL.chunk_steps, N_ARM + 1)
     hidden = Ts.copy()

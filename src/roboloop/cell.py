@@ -339,13 +339,13 @@ def load_cells(folders: Sequence[Path], task: Task) -> list[Cell]:
 
     Of scenes that are drawn, only the twin is compiled.
     """
-    cells = []
+    cells, task_text = [], json.dumps(to_plain(task))
     for folder in folders:
         name = f"{folder.parent.name}/{folder.name}"
         if not is_drawn(folder):
             cells.append(build_cell(open_scene(folder), task, name))
             continue
-        twin = _twin(twin_of(folder), _written(twin_of(folder)), json.dumps(to_plain(task)))
+        twin = _twin(twin_of(folder), _written(twin_of(folder)), task_text)
         cells.append(elsewhere(twin, open_scene(folder, twin.graph), name))
     return cells
 
