@@ -55,7 +55,7 @@ def write_shard(
             {c: stack[t] for c, stack in (episode.images or {}).items()}
             for t in range(len(episode))
         )
-    write_parquet(path, [_to_table(episode, frames)], split_bytes=(*VECTORS, *SIM_ARRAYS))
+    write_parquet(path, [_to_table(episode, frames)], (*VECTORS, *SIM_ARRAYS), codec="lz4")
     return path
 
 

@@ -68,7 +68,8 @@ def _apart(twin: SceneGraph, placed: dict[str, SceneObject]) -> bool:
     names = list(placed)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[:i]]
     return all(
-        gap(placed[a], placed[b]) > min(GAP, gap(twin.object(a), twin.object(b)) - 1e-6)
+        (free := gap(placed[a], placed[b])) > GAP
+        or free > gap(twin.object(a), twin.object(b)) - 1e-6
         for a, b in pairs
         if (placed[a].reset or placed[b].reset) and carrier_of(placed[a]) == carrier_of(placed[b])
     )

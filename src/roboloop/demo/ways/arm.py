@@ -348,9 +348,9 @@ class Arm:
 
         An arm that turns the hand freely goes all the way, or has to say later that it cannot.
         """
-        ends = [pose.moved_by(T_start, share * way) for share in SHORTER]
         if self.cell.robot.turns_freely:
-            return ends[0]
+            return pose.moved_by(T_start, way)
+        ends = [pose.moved_by(T_start, share * way) for share in SHORTER]
         ik, good = self.reach(np.stack(ends), q)
         good &= True if allowed is None else allowed(ik.q)
         return ends[int(np.argmax(good))] if good.any() else ends[-1]
