@@ -12,7 +12,8 @@ from time import process_time
 import numpy as np
 import torch
 
-from roboloop.cell import Cell, load_cells
+from roboloop.cell import Cell
+from roboloop.cells import load_cells
 from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.demo.planner import Planner
 from roboloop.evaluate.rollout import rollout

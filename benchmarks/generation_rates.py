@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
+from roboloop.cells import build_cell
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert
 from roboloop.generate.command import N_TRIALS

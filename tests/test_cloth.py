@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from roboloop import pose
-from roboloop.cell import build_cell
+from roboloop.cells import build_cell
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.rank import PINCH_INWARDS
 from roboloop.demo.team import expert

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from roboloop import pose
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
+from roboloop.cells import build_cell
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.grasp import antipodal_grasps

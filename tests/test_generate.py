@@ -8,7 +8,7 @@ import pytest
 
 from data_episodes import make_episode
 from roboloop import pose
-from roboloop.cell import build_cell
+from roboloop.cells import build_cell
 from roboloop.cli import main
 from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import write_attempts

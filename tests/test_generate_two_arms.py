@@ -10,7 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from roboloop import pose
-from roboloop.cell import Cell, build_cell, set_free
+from roboloop.cell import Cell, set_free
+from roboloop.cells import build_cell
 from roboloop.cli import main
 from roboloop.data.episode import Episode
 from roboloop.data.reader import iter_episodes

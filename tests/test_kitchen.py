@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from roboloop import pose
-from roboloop.cell import Cell, build_cell, set_free
+from roboloop.cell import Cell, set_free
+from roboloop.cells import build_cell
 from roboloop.demo import planner as planner_module
 from roboloop.demo.hand import letting_go
 from roboloop.demo.judge import judge

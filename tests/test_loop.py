@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from roboloop import pose
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
+from roboloop.cells import build_cell
 from roboloop.demo.belief import Belief, Tracking
 from roboloop.demo.execute import rngs_for
 from roboloop.demo.loop import ClosedLoop

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from roboloop.cell import build_cell
+from roboloop.cells import build_cell
 from roboloop.demo.rank import ranked_grasps
 from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from roboloop import pose
-from roboloop.cell import build_cell, load_cells
+from roboloop.cells import build_cell, load_cells
 from roboloop.errors import RoboloopError
 from roboloop.scene.collection import (
     COUSINS,

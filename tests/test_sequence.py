@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from roboloop.cell import build_cell, set_free
+from roboloop.cell import set_free
+from roboloop.cells import build_cell
 from roboloop.demo.judge import judge
 from roboloop.errors import RoboloopError
 from roboloop.scene.presets import BENCHMARK, preset_scene

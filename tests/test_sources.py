@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roboloop import pose
-from roboloop.cell import load_cells
+from roboloop.cells import load_cells
 from roboloop.cli import main
 from roboloop.data.hdf5_write import write_hdf5
 from roboloop.data.reader import iter_episodes

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from roboloop import pose
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
+from roboloop.cells import build_cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.hand import can_close
 from roboloop.demo.planner import Planner

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roboloop import pose
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
+from roboloop.cells import build_cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.transit import STEP, transit

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
+from roboloop.cells import build_cell
 from roboloop.demo.execute import rngs_for
 from roboloop.demo.loop import ClosedLoop
 from roboloop.evaluate.closed_loop import disturb, misjudged, plan

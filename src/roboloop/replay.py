@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from roboloop import assets, console
-from roboloop.cell import cell_spec, load_cells
+from roboloop.cells import cell_spec, load_cells
 from roboloop.data.layout import DatasetInfo
 from roboloop.data.origin import Origin
 from roboloop.data.part import Part, open_part

@@ -14,7 +14,8 @@ from jaxtyping import UInt8
 from tyro.conf import Positional
 
 from roboloop import console, viewer
-from roboloop.cell import Cell, load_cells
+from roboloop.cell import Cell
+from roboloop.cells import load_cells
 from roboloop.data import video
 from roboloop.data.origin import find_origin
 from roboloop.data.part import Part, open_part

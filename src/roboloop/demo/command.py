@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from roboloop import console
 from roboloop.causes import count_failures
-from roboloop.cell import load_cells
+from roboloop.cells import load_cells
 from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
 from roboloop.demo.chunks import need_out, run_chunks, succeeded

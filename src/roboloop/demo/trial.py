@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from time import process_time
 
-from roboloop.cell import Cell, build_cell
+from roboloop.cell import Cell
+from roboloop.cells import build_cell
 from roboloop.data.episode import Episode
 from roboloop.demo.execute import attempt, rngs_for
 from roboloop.demo.team import expert

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from roboloop import console
 from roboloop.causes import count_failures
-from roboloop.cell import load_cells
+from roboloop.cells import load_cells
 from roboloop.data.video import encode
 from roboloop.demo.chunks import need_out, run_chunks
 from roboloop.demo.execute import rngs_for

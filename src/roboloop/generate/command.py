@@ -12,7 +12,8 @@ from tyro.conf import Positional
 
 from roboloop import console
 from roboloop.causes import count_failures
-from roboloop.cell import Cell, calibrated_views, load_cells
+from roboloop.cell import Cell
+from roboloop.cells import calibrated_views, load_cells
 from roboloop.data.episode import Episode
 from roboloop.data.shard import write_shard
 from roboloop.data.views import write_views

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import console
-from roboloop.cell import Cell, build_cell, elsewhere, load_cells, set_free
+from roboloop.cell import Cell, set_free
+from roboloop.cells import build_cell, elsewhere, load_cells
 from roboloop.data.hdf5_poses import PoseDemo, PoseHand, read_pose_demos
 from roboloop.data.part import Part
 from roboloop.demo.execute import SETTLE_STEPS

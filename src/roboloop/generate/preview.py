@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from roboloop import console
-from roboloop.cell import load_cells
+from roboloop.cells import load_cells
 from roboloop.data import video
 from roboloop.data.episode import Episode
 from roboloop.data.parquet import read_parquet

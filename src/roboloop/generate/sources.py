@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from roboloop.cell import load_cells
+from roboloop.cells import load_cells
 from roboloop.data.episode import Episode
 from roboloop.data.hdf5_read import is_ours, opened, read_episodes
 from roboloop.data.origin import Origin, find_origin
