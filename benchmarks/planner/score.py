@@ -5,12 +5,14 @@ collision sums over 60 points and all samples, samples every 2 cm or 0.1 rad, re
 descents of an inverse-kinematics solver. A smooth cost it is not; it is the yardstick.
 """
 
+from itertools import accumulate
+
 import numpy as np
 from problems import Problem
 from scipy.interpolate import RegularGridInterpolator
 
 from roboloop import pose
-from roboloop.kinematics import Chain, joint_frames
+from roboloop.kinematics import Chain
 from roboloop.task.constraints import Constraint
 
 STEP, TURN = 0.02, 0.10
@@ -144,7 +146,10 @@ def _samples(T_a: np.ndarray, T_b: np.ndarray) -> np.ndarray:
 
 def _hand_jacobian(chain: Chain, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pose of the hand and how joints change it (m, then rad), in the base frame."""
-    *frames, T_eef = (T[0] for T in joint_frames(chain, q[None]))
+    s, c = np.sin(q)[:, None, None], 1 - np.cos(q)[:, None, None]
+    steps = chain.M[:, 0] + s * chain.M[:, 1] + c * chain.M[:, 2]
+    frames = np.array(list(accumulate(steps, np.matmul)))
+    T_eef = frames[-1] @ chain.T_last_eef
     axes = np.array([T[:3, :3] @ axis for T, axis in zip(frames, chain.axis, strict=True)])
-    arms = T_eef[:3, 3] - np.array([T[:3, 3] for T in frames])
+    arms = T_eef[:3, 3] - frames[:, :3, 3]
     return T_eef, np.concatenate([np.cross(axes, arms).T, axes.T])

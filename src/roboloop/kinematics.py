@@ -88,14 +88,13 @@ def rodrigues_terms(axis: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 4 4"]:
     return np.stack([np.eye(4), K, K @ K])
 
 
-def joint_frames(chain: Chain, q: Float[np.ndarray, "B n"]) -> list[Float[np.ndarray, "B 4 4"]]:
-    """Return the pose of every joint's frame and, last, of the end effector, in the base frame."""
-    s, c = np.sin(q)[..., None, None], 1 - np.cos(q)[..., None, None]
-    steps = chain.M[:, 0] + s * chain.M[:, 1] + c * chain.M[:, 2]
-    frames = [steps[:, 0]]
-    for i in range(1, q.shape[1]):
-        frames.append(frames[-1] @ steps[:, i])
-    return [*frames, frames[-1] @ chain.T_last_eef]
+def end_effectors(chain: Chain, q: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B 4 4"]:
+    """Return the poses of the end effector in the base frame."""
+    from roboloop.chain import hands  # numba takes half a second to import
+
+    Ts = np.empty((len(q), 4, 4))
+    hands(_arrays(chain), np.ascontiguousarray(q, float), Ts)
+    return Ts
 
 
 def solve(
@@ -112,11 +111,12 @@ def solve(
     positions, the same for all, and keep their best: no row depends on another.
     """
     best = _descend(chain, T_base_eefs, np.clip(q_init, *chain.limits.T), home, weights)
-    rng = np.random.default_rng(0)
+    rng = None
     for attempt in range(restarts):
         rows = np.flatnonzero(~_met(best))
         if not rows.size:
             break
+        rng = rng or np.random.default_rng(0)
         start = rng.uniform(*chain.limits.T) if attempt else home
         again = _descend(chain, T_base_eefs[rows], np.tile(start, (len(rows), 1)), home, weights)
         better = _cost(again, weights) < _cost(best, weights)[rows]
@@ -143,13 +143,26 @@ def _descend(
     weights: Weights,
 ) -> IkResult:
     """Search from a start, every row by itself."""
-    from roboloop.chain import descend  # numba takes half a second to import
+    from roboloop.chain import descend  # as above
 
     pitch = weights.approach if weights.pitch is None else weights.pitch
     W = np.array([weights.position] * 3 + [weights.approach, pitch, weights.closing]) ** -2.0
     result = IkResult(np.array(q_start), np.zeros(len(q_start)), np.zeros(len(q_start)))
-    arrays = (chain.M, chain.axis, chain.T_last_eef, chain.limits)
     Ts = np.ascontiguousarray(T_base_eefs, float)
     home = np.ascontiguousarray(home, float)
-    descend(arrays, Ts, result.q, home, W, result.position_error, result.rotation_error)
+    descend(
+        _arrays(chain),
+        chain.limits,
+        Ts,
+        result.q,
+        home,
+        W,
+        result.position_error,
+        result.rotation_error,
+    )
     return result
+
+
+def _arrays(chain: Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What compiled code is told of a chain."""
+    return chain.M, chain.axis, chain.T_last_eef

@@ -44,7 +44,7 @@ def robot_chain(name: str) -> Chain:
 
 def forward_kinematics(robot: Robot, q: Float[np.ndarray, "B n"]) -> Float[np.ndarray, "B 4 4"]:
     """Compute the poses of the hand, T_base_eef, for arm positions."""
-    return kinematics.joint_frames(robot_chain(robot.name), q)[-1]
+    return kinematics.end_effectors(robot_chain(robot.name), q)
 
 
 def inverse_kinematics(

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from roboloop import pose
 from roboloop.cell import Cell, bodies_below
 from roboloop.demo.solver.geometry import BOX, CAPSULE, CYLINDER, distances
-from roboloop.kinematics import Chain, joint_frames
+from roboloop.kinematics import Chain, end_effectors
 from roboloop.robot import robot_chain
 from roboloop.task.expression import Values
 
@@ -90,7 +90,7 @@ class Reach:
 
     def hand(self, q: Float[np.ndarray, "n"]) -> Float[np.ndarray, "4 4"]:
         """Pose of the hand in the world."""
-        return self.T_world_base @ joint_frames(self.chain, q[None])[-1][0]
+        return self.T_world_base @ end_effectors(self.chain, q[None])[0]
 
     def values_at(self, T: Float[np.ndarray, "*B 4 4"]) -> Values:
         """Keypoints with the hand at a pose, or at each of several."""
