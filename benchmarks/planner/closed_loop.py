@@ -64,6 +64,8 @@ NEAR = Spread(xy=0.04)
 """Of the cousins of small presets, which also have to be within reach."""
 WIDTH, HEIGHT, QUALITY = 320, 240, 80
 """Of each of the two images in a failure's picture, px."""
+LONGEST_NAME = 120
+"""Of such a picture, characters."""
 
 
 def starts(
@@ -135,7 +137,8 @@ def keep(stem: Path, cell: Cell, end: Rollout, loop: ClosedLoop, index: int) -> 
 
     Beside it, which start it was, and what the planner said.
     """
-    path = stem.with_name(re.sub("[^a-z0-9]+", "_", stem.name).strip("_") + ".jpg")
+    name = re.sub("[^a-z0-9]+", "_", stem.name).strip("_")[:LONGEST_NAME]
+    path = stem.with_name(f"{name}.jpg")
     if path.exists():
         return
     worse = next((e.step for e in loop.log if "back to" in e.what or "gave up" in e.what), 0)
