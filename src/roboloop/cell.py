@@ -143,9 +143,9 @@ class Cell:
     def kinematics(self, qpos: Float[np.ndarray, "T nq"]) -> Iterator[mujoco.MjData]:
         """Yield where everything is in each configuration; the next one takes its place."""
         for each in qpos:
-            self._data.qpos[:] = each
-            mujoco.mj_kinematics(self.model, self._data)
-            yield self._data
+            self.scratch.qpos[:] = each
+            mujoco.mj_kinematics(self.model, self.scratch)
+            yield self.scratch
 
     def with_hand(self, qpos: Float[np.ndarray, "nq"], opening: float) -> Float[np.ndarray, "nq"]:
         """The configuration with the hand's fingers at `opening`, as `Robot.gripper_open` is."""
@@ -155,8 +155,8 @@ class Cell:
         return result
 
     @cached_property
-    def _data(self) -> mujoco.MjData:
-        """Of `kinematics`."""
+    def scratch(self) -> mujoco.MjData:
+        """For who sets a configuration and reads what follows at once, as `kinematics` does."""
         return mujoco.MjData(self.model)
 
     @cached_property

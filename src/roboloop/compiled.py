@@ -14,6 +14,7 @@ MODULES = (
     "kinematics.py",
     "chain.py",
     "task/tape.py",
+    "demo/ways/nearest.py",
     "demo/solver/geometry.py",
     "demo/solver/terms.py",
     "demo/solver/minimise.py",

@@ -122,7 +122,10 @@ class Simulation:
             self._batch.rollout(self.n_substeps, ramp[ids], record=(), ids=ids)
         except SimulationError as error:
             failed[error.ids] = True
-        failed |= (self._batch.warning != warnings).any((1, 2))
+        warned = self._batch.warning != warnings
+        if not (warned.any() or failed.any()):
+            return
+        failed |= warned.any((1, 2))
         self._batch.state[failed] = before[failed]
         # the first failure of a simulation is enough: it may be stepped on, and fail again
         for i in map(int, np.flatnonzero(failed & ~self._saved)):

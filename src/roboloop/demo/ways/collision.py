@@ -20,7 +20,7 @@ class Collisions:
         self._model = copy.copy(cell.model)
         self._model.geom_margin[:] = MARGIN
         self._model.flex_contype[:] = self._model.flex_conaffinity[:] = 0  # cloths give way
-        self._data = mujoco.MjData(self._model)
+        self._data = cell.scratch
         self._is_robot = cell.is_robot[self._model.geom_bodyid]
         self._arm = np.full(cell.model.ngeom, -1)
         """Which arm a geom belongs to; -1 is none."""
@@ -79,11 +79,12 @@ class Collisions:
         self, qpos: Float[np.ndarray, "B nq"], counts: Bool[np.ndarray, "G1 G1"]
     ) -> Iterator[float]:
         """Yield the smallest distance of the pairs of geoms that count, in each configuration."""
+        from roboloop.demo.ways.nearest import nearest  # numba takes half a second to import
+
         model, data = self._model, self._data
         for q in qpos:
             data.qpos[:] = q
             mujoco.mj_kinematics(model, data)
             mujoco.mj_collision(model, data)
             contact = data.contact
-            a, b = contact.geom.T
-            yield contact.dist[counts[a, b]].min(initial=MARGIN)
+            yield nearest(contact.geom, contact.dist, counts, MARGIN)
