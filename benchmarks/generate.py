@@ -3,7 +3,7 @@
     python -m benchmarks.generate [-n 100] [--json]
 
 Ten planned demonstrations, then `roboloop generate` at its defaults until n are kept with images,
-and ten times as many without: of fewer, much of the time is what is done once and what workers take
+and thirty times as many without: of fewer, much of the time is what is done once and what workers take
 to start. Wants idle cores. What MimicGen (Mandlekar et al. 2023) costs was measured on this kind of
 machine, on one core, from ten scripted demonstrations of the same task. How many attempts are kept
 of other tasks: `python -m benchmarks.generation_rates`. Exits with 1 where a goal is missed.
@@ -33,7 +33,7 @@ PUBLISHED_S, PUBLISHED_IMAGES_S = 3.4, 53.9
 """CPU seconds a kept demonstration of Stack D0: without cameras, and with two of 84 px."""
 FASTER, FASTER_IMAGES, PHYSICS, TWO_WORKERS = 15.0, 50.0, 0.7, 1.8
 TASK, N_SOURCES, PX = "stack_d0", 10, 84
-BARE = 10
+BARE = 30
 """Demonstrations without images for each with them."""
 
 

@@ -32,10 +32,17 @@ class Cell:
     """The arm that it is seen from."""
     model: mujoco.MjModel
 
-    @cached_property
+    @property
     def arms(self) -> tuple["Cell", ...]:
         """The cell, seen from each of its arms."""
-        return tuple(replace(self, mount=mount) for mount in self.task.arms)
+        own, others = self.mount.name, self._others
+        return tuple(self if m.name == own else others[m.name] for m in self.task.arms)
+
+    @cached_property
+    def _others(self) -> dict[str, "Cell"]:
+        """The cell, seen from the arms that it is not seen from."""
+        mounts = (mount for mount in self.task.arms if mount.name != self.mount.name)
+        return {mount.name: replace(self, mount=mount) for mount in mounts}
 
     def seen_by(self, arm: str) -> "Cell":
         """The cell, seen from the arm of a name."""

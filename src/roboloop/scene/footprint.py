@@ -54,7 +54,7 @@ def _yaw(obj: SceneObject) -> float:
 
 def _polygon_gap(p: Polygon, q: Polygon) -> float:
     """The widest gap along any outline's edge normal (separating axis theorem)."""
-    edges = np.concatenate([np.roll(r, -1, 0) - r for r in (p, q)])
+    edges = np.concatenate([np.diff(r, axis=0, append=r[:1]) for r in (p, q)])
     normals = np.stack([edges[:, 1], -edges[:, 0]], -1)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     on_p, on_q = p @ normals.T, q @ normals.T
