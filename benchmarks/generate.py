@@ -3,10 +3,11 @@
     python -m benchmarks.generate [-n 100] [--json]
 
 Ten planned demonstrations, then `roboloop generate` at its defaults until n are kept with images,
-and thirty times as many without: of fewer, much of the time is what is done once and what workers take
-to start. Wants idle cores. What MimicGen (Mandlekar et al. 2023) costs was measured on this kind of
-machine, on one core, from ten scripted demonstrations of the same task. How many attempts are kept
-of other tasks: `python -m benchmarks.generation_rates`. Exits with 1 where a goal is missed.
+and thirty times as many without: of fewer, much of the time is what is done once and what workers
+take to start. Wants idle cores. What MimicGen (Mandlekar et al. 2023) costs was measured on this
+kind of machine, on one core, from ten scripted demonstrations of the same task. How many attempts
+are kept of other tasks: `python -m benchmarks.generation_rates`. Exits with 1 where a goal is
+missed.
 """
 
 import argparse
