@@ -16,6 +16,9 @@ from roboloop.scene.graph import Joint, Vector
 _GAP = 0.002  # around drawers and doors
 _BOARD = 0.006  # thickness of a drawer's boards
 _FRICTION = Param(0.5, (0.4, 0.65), "sliding friction coefficient")
+FIN_HOLD = 0.006
+"""How deep below its top a knob's fin is held, m: at 1 cm a hand that cannot point straight down
+loses it, at 3 mm it is missed."""
 
 
 def _add_carcass(part: Part, extents: Vector, p: Float[np.ndarray, "3"]) -> None:
@@ -226,7 +229,7 @@ def _stove_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, 
         "top": (x, 0.0, height - z),
         "bottom": (x, 0.0, -z),
         "burner": (x, 0.0, height - z),
-        "knob": (size[0] / 2 - 0.42 * (size[0] - length), 0.0, z - 0.01),
+        "knob": (size[0] / 2 - 0.42 * (size[0] - length), 0.0, z - FIN_HOLD),
     }
 
 

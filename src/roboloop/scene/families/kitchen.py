@@ -1,7 +1,7 @@
 """What a meal is cooked with: a hob, a knob that stands apart, a pot with two ears, a mat."""
 
 from roboloop.scene.families.base import Family, Joints, Param, Params, material
-from roboloop.scene.families.furniture import add_burner, add_knob, knob_joints
+from roboloop.scene.families.furniture import FIN_HOLD, add_burner, add_knob, knob_joints
 from roboloop.scene.families.part import Part
 from roboloop.scene.families.solids import middle_keypoints
 from roboloop.scene.families.vessels import build_round_vessel, hollow_keypoints
@@ -30,7 +30,7 @@ def _build_dial(part: Part) -> None:
 
 
 def _dial_keypoints(size: Vector, params: Params, joints: Joints) -> dict[str, Vector]:
-    return {**middle_keypoints(size, params, joints), "knob": (0.0, 0.0, size[2] / 2 - 0.01)}
+    return {**middle_keypoints(size, params, joints), "knob": (0.0, 0.0, size[2] / 2 - FIN_HOLD)}
 
 
 def _build_casserole(part: Part) -> None:
