@@ -17,8 +17,7 @@ _GAP = 0.002  # around drawers and doors
 _BOARD = 0.006  # thickness of a drawer's boards
 _FRICTION = Param(0.5, (0.4, 0.65), "sliding friction coefficient")
 FIN_HOLD = 0.006
-"""How deep below its top a knob's fin is held, m: at 1 cm a hand that cannot point straight down
-loses it, at 3 mm it is missed."""
+"""How deep below its top a knob's fin is held, m: deeper, hands that are aslant lose it."""
 
 
 def _add_carcass(part: Part, extents: Vector, p: Float[np.ndarray, "3"]) -> None:
