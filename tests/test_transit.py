@@ -14,6 +14,7 @@ from roboloop.cell import Cell
 from roboloop.cells import build_cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.nearest import nearest
 from roboloop.demo.ways.transit import STEP, transit
 from roboloop.robot import ROBOTS, forward_kinematics, robot_chain
 from roboloop.scene.families import complete
@@ -131,3 +132,13 @@ def test_the_arm_goes_around_a_cabinet(name: str, upright: bool):
     assert max(touches(cell, q) for q in fine) < 0.004
     assert not upright or points_down(path).all()
     assert np.array_equal(arm.travel(qpos, hands[:1], hands[1:], allowed=allowed), path)
+
+
+@given(st.integers(0, 8), st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_the_nearest_contact_is_the_smallest_distance_of_pairs_that_count(n: int, seed: int):
+    rng = np.random.default_rng(seed)
+    geom = rng.integers(-1, 5, (n, 2), np.int32)  # -1 is a cloth, the last row and column
+    dist, counts = rng.normal(0, 0.01, n), rng.random((6, 6)) < 0.5
+    expected = dist[counts[geom[:, 0], geom[:, 1]]].min(initial=0.01)
+    assert nearest(geom, dist, counts, 0.01) == expected
