@@ -20,7 +20,7 @@ from roboloop.kinematics import (
 @entry
 def hands(chain, q, Ts):
     """Poses of the hand, `Ts` (B, 4, 4), in place, for `q` (B, n); `chain` as in `descend`."""
-    M, axis, T_last = chain
+    M, axis, T_last, _ = chain
     J, base = np.empty((6, q.shape[1])), np.eye(4)
     for b in range(len(q)):
         hand_jacobian(M, axis, T_last, base, q[b], Ts[b], J)
@@ -28,14 +28,13 @@ def hands(chain, q, Ts):
 
 @no_type_check
 @entry
-def descend(chain, limits, Ts_base_eef, q, home, W, position_error, rotation_error):
+def descend(chain, Ts_base_eef, q, home, W, position_error, rotation_error):
     """Levenberg-Marquardt from `q` (B, n), in place; see `kinematics.solve`.
 
     Joints at a limit that would go beyond it are held.
 
     Args:
-        chain: `M, axis, T_last_eef` of a `Chain`.
-        limits: (n, 2) of the joints.
+        chain: `M, axis, T_last_eef, limits` of a `Chain`.
         Ts_base_eef: (B, 4, 4) where the hand should be.
         q: Where each search starts, and then where it ends.
         home: (n,) what the joints tend to.
@@ -46,7 +45,7 @@ def descend(chain, limits, Ts_base_eef, q, home, W, position_error, rotation_err
     Source: Sugihara, "Solvability-Unconcerned Inverse Kinematics by the Levenberg-Marquardt
     Method", IEEE T-RO 27(5), 2011, eq. 16: the damping is the remaining error.
     """
-    M, axis, T_last = chain
+    M, axis, T_last, limits = chain
     n = q.shape[1]
     T, base = np.empty((4, 4)), np.eye(4)
     J, H, step, error = np.empty((6, n)), np.empty((n, n)), np.empty(n), np.empty(6)

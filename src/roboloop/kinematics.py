@@ -150,19 +150,11 @@ def _descend(
     result = IkResult(np.array(q_start), np.zeros(len(q_start)), np.zeros(len(q_start)))
     Ts = np.ascontiguousarray(T_base_eefs, float)
     home = np.ascontiguousarray(home, float)
-    descend(
-        _arrays(chain),
-        chain.limits,
-        Ts,
-        result.q,
-        home,
-        W,
-        result.position_error,
-        result.rotation_error,
-    )
+    arrays = _arrays(chain)
+    descend(arrays, Ts, result.q, home, W, result.position_error, result.rotation_error)
     return result
 
 
-def _arrays(chain: Chain) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(chain: Chain) -> tuple[np.ndarray, ...]:
     """What compiled code is told of a chain."""
-    return chain.M, chain.axis, chain.T_last_eef
+    return chain.M, chain.axis, chain.T_last_eef, chain.limits

@@ -46,7 +46,7 @@ class Collisions:
     ) -> Iterator[float]:
         """Yield the smallest signed distance (m, at most `MARGIN`) in each configuration.
 
-        Overlaps are negative. Who has seen enough stops asking: a configuration costs 0.05 ms.
+        Overlaps are negative. Who has seen enough stops asking: a configuration costs 10 us.
 
         Args:
             qpos: Whole configurations; a held object is where qpos says.
