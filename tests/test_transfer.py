@@ -10,7 +10,7 @@ from roboloop.demo.goals import Unreachable
 from roboloop.demo.hand import can_close
 from roboloop.demo.planner import Planner
 from roboloop.demo.ways.arm import Arm
-from roboloop.generate.carrier import BACK
+from roboloop.generate.carrier import BACK, Carrier
 from roboloop.generate.segments import Segment
 from roboloop.generate.transform import Transformer
 from roboloop.robot import ROBOTS
@@ -118,3 +118,18 @@ def test_where_no_usual_way_is_free_one_through_joint_space_is_looked_for(monkey
 
     monkeypatch.setattr(Arm, "_over_the_top", blocked)
     assert np.allclose(end_of_grasp(cell, [source]), usual, atol=1e-3)
+
+
+def test_where_the_hand_cannot_be_no_way_is_looked_for(monkeypatch):
+    cell, plans = pen_cell("panda"), list[bool]()
+    carry = Carrier.carry
+
+    def counted(self: Carrier, index, segment, qpos, n_after, search):
+        plans.append(search)
+        return carry(self, index, segment, qpos, n_after, search)
+
+    monkeypatch.setattr(Carrier, "carry", counted)
+    deep, far = taking_pen(cell, -0.005, 0.0), taking_pen(cell, 0.011, 3.0)
+    with pytest.raises(Unreachable, match="this hand does not fit around it"):
+        end_of_grasp(cell, [deep, far])
+    assert plans == [False, False]

@@ -14,6 +14,7 @@ from roboloop.cell import Cell
 from roboloop.cells import build_cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.motion import ANGULAR_SPEED, LINEAR_SPEED, timed
 from roboloop.demo.ways.nearest import nearest
 from roboloop.demo.ways.transit import STEP, transit
 from roboloop.robot import ROBOTS, forward_kinematics, robot_chain
@@ -142,3 +143,22 @@ def test_the_nearest_contact_is_the_smallest_distance_of_pairs_that_count(n: int
     dist, counts = rng.normal(0, 0.01, n), rng.random((6, 6)) < 0.5
     expected = dist[counts[geom[:, 0], geom[:, 1]]].min(initial=0.01)
     assert nearest(geom, dist, counts, 0.01) == expected
+
+
+@given(st.integers(0, 999))
+@settings(max_examples=50, deadline=None)
+def test_lines_between_waypoints_are_interpolated(seed: int):
+    rng = np.random.default_rng(seed)
+    turns = pose.rotvec_to_matrix(rng.uniform(-1, 1, (3, 3)))
+    a, b, c = pose.from_parts(rng.uniform(-0.3, 0.3, (3, 3)), turns)
+    Ts = timed(np.stack([a, b, c]))
+    ends = [i for i, T in enumerate(Ts) if np.allclose(T[:3, 3], b[:3, 3])]
+    n = ends[0] + 1
+    np.testing.assert_allclose(Ts[:n], pose.interpolate(a, b, np.arange(1, n + 1) / n), atol=1e-9)
+    np.testing.assert_allclose(Ts[-1], c, atol=1e-9)
+    whole = np.concatenate([a[None], Ts])
+    shift = np.linalg.norm(np.diff(whole[:, :3, 3], axis=0), axis=1)
+    R = np.swapaxes(whole[:-1, :3, :3], 1, 2) @ whole[1:, :3, :3]
+    turn = np.linalg.norm(pose.matrix_to_rotvec(R), axis=1)
+    steps = np.maximum(shift / LINEAR_SPEED, turn / ANGULAR_SPEED) / CONTROL_DT
+    assert steps.max() < 1 + 1e-9 and (steps[:n] > (n - 1) / n - 1e-9).all()

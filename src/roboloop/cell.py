@@ -253,15 +253,18 @@ class Cell:
             return []
         name = self.model.body(body).name
         own = self.graph.object(name)
-        T_body_world = pose.inverse(self._free_pose(body, qpos))
-        half = np.array(own.size) / 2 if "inside" in own.keypoints else np.zeros(3)
-        found = []
+
+        def is_around(other: int) -> bool:
+            T_body_world = pose.inverse(self._free_pose(body, qpos))
+            p = pose.transform(T_body_world, self._free_pose(other, qpos)[:3, 3])
+            return bool((np.abs(p) < np.array(own.size) / 2).all())
+
+        hollow, found = "inside" in own.keypoints, list[int]()
         for obj in self.graph.objects:
             other = self.model.body(obj.name).id
             if other == body or other not in self.free_bodies:
                 continue
-            p = pose.transform(T_body_world, self._free_pose(other, qpos)[:3, 3])
-            if Relation("in", name) in obj.relations or (np.abs(p) < half).all():
+            if Relation("in", name) in obj.relations or (hollow and is_around(other)):
                 found.append(other)
         return found
 

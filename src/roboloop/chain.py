@@ -28,6 +28,34 @@ def hands(chain, q, Ts):
 
 @no_type_check
 @entry
+def lines(waypoints, linear, angular):
+    """Poses (T, 4, 4) along straight lines between waypoints (W, 4, 4), not the first of them.
+
+    As many as steps of at most `linear` (m) and `angular` (rad) need; each line ends with one.
+    """
+    n, turns = np.empty(len(waypoints) - 1, np.int64), np.empty((len(waypoints) - 1, 3))
+    for w in range(len(n)):
+        a, b = waypoints[w], waypoints[w + 1]
+        turns[w] = log(product(a.T, b))
+        shift = np.sqrt(
+            (b[0, 3] - a[0, 3]) ** 2 + (b[1, 3] - a[1, 3]) ** 2 + (b[2, 3] - a[2, 3]) ** 2
+        )
+        turn = np.sqrt(turns[w, 0] ** 2 + turns[w, 1] ** 2 + turns[w, 2] ** 2)
+        n[w] = max(1, int(np.ceil(max(shift / linear, turn / angular))))
+    result, t = np.zeros((n.sum(), 4, 4)), 0
+    for w in range(len(n)):
+        a, b = waypoints[w], waypoints[w + 1]
+        for k in range(1, n[w] + 1):
+            share = k / n[w]
+            result[t, :3, :3] = product(a, exp(share * turns[w]))
+            result[t, :3, 3] = (1 - share) * a[:3, 3] + share * b[:3, 3]
+            result[t, 3, 3] = 1.0
+            t += 1
+    return result
+
+
+@no_type_check
+@entry
 def descend(chain, Ts_base_eef, q, home, W, position_error, rotation_error):
     """Levenberg-Marquardt from `q` (B, n), in place; see `kinematics.solve`.
 

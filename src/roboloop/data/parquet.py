@@ -42,27 +42,21 @@ def write_parquet(
             writer.write_table(table)
 
 
-def read_parquet(
-    path: Path, columns: Sequence[str] | None = None, without: Sequence[str] = ()
-) -> pa.Table:
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a file, or some of its columns, and check the checksums.
 
     Args:
         path: The file.
         columns: Which to read; None for all.
-        without: Which of all to leave out.
 
     Raises:
         RoboloopError: The file is missing, cut off or damaged, or lacks a column.
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            names = file.schema_arrow.names
-            missing = {*(columns or ()), *without} - {*names}
+            missing = {*(columns or ())} - {*file.schema_arrow.names}
             if missing:
                 raise RoboloopError(f"{path.name} has no column {sorted(missing)}", None, path)
-            if without:
-                columns = [name for name in columns or names if name not in without]
             return file.read(None if columns is None else list(columns))
     except FileNotFoundError:
         raise RoboloopError(f"no file {path.name}", "was it left out of the copy?", path) from None

@@ -65,11 +65,6 @@ def list_shards(folder: Path | str) -> dict[int, Path]:
     return {int(path.stem): path for path in paths}
 
 
-def read_shard(path: Path) -> dict[str, Any]:
-    """Read a shard without the simulator's arrays."""
-    return unflatten(read_parquet(path, without=SIM_ARRAYS))
-
-
 def read_video(path: Path, camera: str) -> bytes:
     """Read the mp4 file of a camera from a shard."""
     column = f"{camera}.video"

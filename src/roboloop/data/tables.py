@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from roboloop.errors import RoboloopError
 Array = np.ndarray
 Place = tuple[int, int]
 """Chunk index and file index."""
+Item = TypeVar("Item")
 VIDEOS = "videos/"
 """Prefix of the cameras' columns in `meta/episodes`."""
 
@@ -50,9 +51,11 @@ class Source:
         return sum(column.nbytes for column in self.columns.values())
 
 
-def read_source(path: Path, episode: int, first: int, tasks: dict[str, int]) -> Source:
-    """Read a shard; a task that is new gets the next index in `tasks`, in place."""
-    row = shard.read_shard(path)
+def source_of(
+    table: pa.Table, path: Path, episode: int, first: int, tasks: dict[str, int]
+) -> Source:
+    """What of a shard is kept; a task that is new gets the next index in `tasks`, in place."""
+    row = shard.unflatten(table.drop_columns(shard.SIM_ARRAYS))
     cameras = sorted(name.removesuffix(".video") for name in row if name.endswith(".video"))
     n_steps = row["length"]
     steps = np.arange(n_steps)
@@ -110,10 +113,10 @@ def frame_table(columns: dict[str, Array]) -> pa.Table:
     )
 
 
-def by_file(places: list[Place], sources: list[Source]) -> Iterator[tuple[Place, list[Source]]]:
-    """Group the shards by the file they go to."""
+def by_file(places: list[Place], items: list[Item]) -> Iterator[tuple[Place, list[Item]]]:
+    """Group episodes by the file they go to."""
     for place in dict.fromkeys(places):
-        yield place, [s for s, where in zip(sources, places, strict=True) if where == place]
+        yield place, [s for s, where in zip(items, places, strict=True) if where == place]
 
 
 def episodes_table(sources: list[Source], places: dict[str, list[Place]]) -> pa.Table:

@@ -157,9 +157,9 @@ class _Record:
         The result is rounded to float32, which is what datasets keep: replay is bit-exact.
         """
         fresh = np.sqrt(1 - NOISE_MEMORY**2)
-        error = np.zeros((len(ctrl), ctrl.shape[1] - len(self.cell.arms)))
-        for t in range(len(ctrl)):
-            error[t] = NOISE_MEMORY * error[t - 1] + fresh * self._rng.normal(size=error.shape[1])
+        error = fresh * self._rng.normal(size=(len(ctrl), ctrl.shape[1] - len(self.cell.arms)))
+        for t in range(1, len(ctrl)):
+            error[t] += NOISE_MEMORY * error[t - 1]
         result, first = ctrl.copy(), 0
         for arm in self.cell.arms:
             share, n = _noise_share(arm, self.step, ctrl[:, arm.ctrl]), len(arm.arm_qpos)

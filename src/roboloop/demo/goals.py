@@ -14,6 +14,10 @@ class Unreachable(RoboloopError):
     """A stage cannot be planned in this scene; `problem` says why, in words for statistics."""
 
 
+class NoPlace(Unreachable):
+    """The hand cannot be where it has to go: no other way there helps."""
+
+
 def solve_joint(
     constraints: tuple[Constraint, ...],
     values: Values,

@@ -1,5 +1,6 @@
 """One arm carries a source segment to the scene at hand, and plans the way to it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.goals import Unreachable
+from roboloop.demo.goals import NoPlace, Unreachable
 from roboloop.demo.hand import can_close
 from roboloop.demo.joints import joint_goal, joint_values
 from roboloop.demo.ways.arm import CARRY_LIFT, NO_ROOM, Arm
@@ -87,15 +88,16 @@ class Carrier:
             The arm's controls, and whether its hand is turned by half a turn against the source's.
 
         Raises:
-            Unreachable: It is out of reach or not free.
+            NoPlace: No place where it would end is within reach and free.
+            Unreachable: No way there is.
         """
-        problem = ""
+        failed = list[Unreachable]()
         for way in self._ways(index, segment, qpos):
             try:
                 return self._motion(index, way, qpos, n_after, search), way.turned
             except Unreachable as error:
-                problem = problem or error.problem
-        raise Unreachable(problem)
+                failed.append(error)
+        raise min(failed, key=lambda error: isinstance(error, NoPlace))
 
     def reference(self, index: int, qpos: Float[np.ndarray, "nq"]) -> Float[np.ndarray, "4 4"]:
         """Where the reference frame of a stage is in the state `qpos`, which the arm then holds."""
@@ -103,7 +105,7 @@ class Carrier:
         reference = self.cell.task.stages[index].reference
         return reference_frame(self.arm, reference, self.cell.mount.T_world_base)
 
-    def _ways(self, index: int, segment: Segment, qpos: np.ndarray) -> list["_Way"]:
+    def _ways(self, index: int, segment: Segment, qpos: np.ndarray) -> Iterator["_Way"]:
         """How a segment may be carried here, the best ways first.
 
         What looks the same from several sides may be met, and held, from each of them, and a hand
@@ -115,32 +117,39 @@ class Carrier:
         half = (False, True) if cell.robot.turns_freely else (False,)
         if not (stage.grasp or stage.push):  # what is held, or was just let go of, stays in hand
             half = (self.turned,)
-        T_world_ref, ways = self.reference(index, qpos), list[_Way]()
-        T_world_eef, R_home = self.arm.eefs(np.stack([qpos[cell.arm_qpos], cell.mount.home]))
-        now = held_in_hand(self.arm, cell.task.held(index), T_world_eef)
-        for turned in half:
-            as_held = half_turned(segment) if turned else segment
-            for R in like_turns(cell, stage.reference):
-                T_ref = pose.from_parts(T_world_ref[:3, 3], T_world_ref[:3, :3] @ R)
-                ends = self._ends(index, as_held, T_ref, now)
-                ways += [_Way(as_held, T_ref, Ts, turned) for Ts in ends]
-        unlike = [-np.sum(way.Ts_world_eef[-1, :3, :3] * R_home[:3, :3]) for way in ways]
-        return [ways[i] for i in np.argsort(np.round(unlike, 6), kind="stable")[:N_WAYS]]
+        T_world_ref = self.reference(index, qpos)
+        T_world_eef, T_home = self.arm.eefs(np.stack([qpos[cell.arm_qpos], cell.mount.home]))
+        now = None
+        if segment.held is not None and stage.subgoal:
+            now = held_in_hand(self.arm, cell.task.held(index), T_world_eef)
+        segments = [half_turned(segment) if turned else segment for turned in half]
+        turns = [self._turns(index, each.held, now) for each in segments]
+        Rs_ref = T_world_ref[:3, :3] @ like_turns(cell, stage.reference)
+        Rs_end = np.stack(
+            [
+                Rs_ref[:, None] @ each.Ts_ref_eef[-1, :3, :3] @ Rs
+                for each, Rs in zip(segments, turns, strict=True)
+            ]
+        )
+        unlike = -np.sum(Rs_end * T_home[:3, :3], axis=(-2, -1))
+        best = np.argsort(np.round(unlike, 6), axis=None, kind="stable")[:N_WAYS]
+        for h, side, turn in zip(*np.unravel_index(best, unlike.shape), strict=True):
+            T_ref, held = pose.from_parts(T_world_ref[:3, 3], Rs_ref[side]), segments[h].held
+            if now is None or held is None:
+                Ts = T_ref @ self._resized(segments[h], stage, segments[h].Ts_ref_eef)
+            else:
+                Ts = T_ref @ segments[h].Ts_ref_eef
+                Ts = _placed(Ts, held, now, Ts[:, :3, :3] @ turns[h][turn])
+            yield _Way(segments[h], T_ref, Ts, half[h])
 
-    def _ends(
-        self, index: int, segment: Segment, T_world_ref: np.ndarray, now: Held | None
-    ) -> list[Float[np.ndarray, "S 4 4"]]:
-        """Where the hand goes in a segment's skill, once for each like side of what it holds."""
-        cell, stage = self.cell, self.cell.task.stages[index]
-        if segment.held is None or now is None or not stage.subgoal:
-            return [T_world_ref @ self._resized(segment, stage, segment.Ts_ref_eef)]
-        Ts, role = T_world_ref @ segment.Ts_ref_eef, str(cell.task.held(index))
-        if not cell.robot.turns_freely or is_round(cell, role):
-            return [_placed(Ts, segment.held, now, Ts[:, :3, :3])]
-        return [
-            _placed(Ts, segment.held, now, Ts[:, :3, :3] @ segment.held.R_eef_body @ R)
-            for R in (now.R_eef_body @ like_turns(cell, role)).transpose(0, 2, 1)
-        ]
+    def _turns(self, index: int, held: Held | None, now: Held | None) -> Float[np.ndarray, "K 3 3"]:
+        """How the hand may be turned against the source's, for each like side of what it holds."""
+        role = str(self.cell.task.held(index))
+        free = self.cell.robot.turns_freely
+        if held is None or now is None or not free or is_round(self.cell, role):
+            return np.eye(3)[None]
+        Rs_eef_body = now.R_eef_body @ like_turns(self.cell, role)
+        return held.R_eef_body @ Rs_eef_body.transpose(0, 2, 1)
 
     def _motion(
         self, index: int, way: "_Way", qpos: np.ndarray, n_after: int, search: bool
@@ -167,7 +176,7 @@ class Carrier:
         """A grasp, further back by what this hand needs: its fingers may be longer.
 
         Raises:
-            Unreachable: It does not fit around what the source's hand took.
+            NoPlace: It does not fit around what the source's hand took.
         """
         arm, taken = self.arm, self.cell.frame_body(what)
         touched = None if self.cell.is_free(what) else taken
@@ -178,7 +187,7 @@ class Carrier:
             q = arm.reach(moved.Ts_world_eef[-1:], qpos[self.cell.arm_qpos])[0].q
             if all(arm.clear(qpos, q, touched)) and all(can_close(arm, qpos, q, taken)):
                 return moved
-        raise Unreachable("this hand does not fit around it")
+        raise NoPlace("this hand does not fit around it")
 
     def _path(
         self, index: int, way: "_Way", qpos: np.ndarray, search: bool
@@ -260,9 +269,11 @@ class Carrier:
 
         What is held is lifted first, and the hand where it has to leave a place with walls.
         """
-        strays = self._rng.uniform() < self._stray
-        if strays and self.arm.reach(after[-1:], qpos[self.cell.arm_qpos])[1].all():
-            for _ in range(STRAY_TRIES):
+        if self._rng.uniform() < self._stray and not search:
+            ik, met = self.arm.reach(after[-1:], qpos[self.cell.arm_qpos])
+            if met.all() and not self.arm.has_room(qpos, ik.q[0], touched, held):
+                raise NoPlace(NO_ROOM)
+            for _ in range(STRAY_TRIES if met.all() else 0):
                 found = self._astray(qpos, after, touched, held, lift)
                 if found is not None:
                     return found
@@ -276,24 +287,15 @@ class Carrier:
         held: int | None,
         lift: bool,
     ) -> tuple[np.ndarray, range] | None:
-        """Draw a place aside and travel by it; None where that is not reachable or not free.
-
-        Raises:
-            Unreachable: There is no room where the way ends, however the hand comes there.
-        """
+        """Draw a place aside and travel by it; None where that is not reachable or not free."""
         arm, aside = self.arm, self._aside(after[-1])[None]
         if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
             return None
         try:
             first = self._reach_out(qpos, aside, False, None, held, lift)
-        except Unreachable:
-            return None
-        there, hand = arm.moved(qpos, first[-1], held), arm.eef(first[-1])[None]
-        try:
+            there, hand = arm.moved(qpos, first[-1], held), arm.eef(first[-1])[None]
             then = arm.travel(there, hand, after, touched, held, search=False)
-        except Unreachable as error:
-            if error.problem == NO_ROOM:
-                raise
+        except Unreachable:
             return None
         n_lift = LIFT_STEPS if held is not None else 0
         return np.concatenate([first, then]), range(n_lift, len(first))

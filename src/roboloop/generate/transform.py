@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.goals import Unreachable
+from roboloop.demo.goals import NoPlace, Unreachable
 from roboloop.demo.together import at_once, carried, on_body
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.motion import Motion
@@ -74,16 +73,20 @@ class Transformer:
         stages, problem = self.cell.task.steps()[index], ""
         ranked = self._ranked(stages[0], qpos)
         n_after = int(self._rng.integers(*self._how.offset, endpoint=True))
-        for search, source in product((False, True), ranked):
-            try:
-                motion, turned = self._step(stages, source, qpos, n_after, search)
-            except Unreachable as error:
-                problem = problem or error.problem
-                continue
-            self._sources.sort(key=lambda other: other is not source)
-            for name, is_turned in turned.items():
-                self._carriers[name].turned = is_turned
-            return motion
+        for search in (False, True):
+            hopeful = list[Source]()
+            for source in ranked:
+                try:
+                    motion, turned = self._step(stages, source, qpos, n_after, search)
+                except Unreachable as error:
+                    problem = problem or error.problem
+                    hopeful += [] if isinstance(error, NoPlace) else [source]
+                    continue
+                self._sources.sort(key=lambda other: other is not source)
+                for name, is_turned in turned.items():
+                    self._carriers[name].turned = is_turned
+                return motion
+            ranked = hopeful
         raise Unreachable(problem or "no source segment")
 
     def _ranked(self, index: int, qpos: np.ndarray) -> list[Source]:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from roboloop import pose
 from roboloop.cell import Cell, set_free
-from roboloop.demo.goals import Unreachable
+from roboloop.demo.goals import NoPlace, Unreachable
 from roboloop.demo.ways.collision import Collisions
 from roboloop.demo.ways.detour import LIFTS, over, through_joints
 from roboloop.demo.ways.motion import (
@@ -252,12 +252,12 @@ class Arm:
         q = qpos[self.cell.arm_qpos]
         free = self._freedom(qpos, touched, held, allowed)
         q_end = end_of(self.cell.robot, self._T_base_world @ after, q)
-        problem = ""
+        failed: Unreachable | None = None
         for before in befores:
             try:
                 return self._over_the_top(q, before, after, q_end, free)
             except Unreachable as error:
-                problem = problem or error.problem
+                failed = failed or error
                 if error.problem != IN_THE_WAY:  # another beginning changes nothing
                     break
         if search:
@@ -266,7 +266,7 @@ class Arm:
                 return through_joints(self.cell.robot, q, ways, self._T_base_world @ after, free)
             except Unreachable:
                 pass  # the usual ways' problem is the one to tell
-        raise Unreachable(problem)
+        raise failed or Unreachable(IN_THE_WAY)
 
     def _over_the_top(
         self, q: np.ndarray, before: np.ndarray, after: np.ndarray, q_end: np.ndarray, free: Free
@@ -286,8 +286,18 @@ class Arm:
             if all(free(path[::-1])):
                 return path
             if not all(free(path[-1:])):
-                raise Unreachable(NO_ROOM)
+                raise NoPlace(NO_ROOM)
         raise Unreachable(problem)
+
+    def has_room(
+        self,
+        qpos: Float[np.ndarray, "nq"],
+        q: Float[np.ndarray, "n"],
+        touched: int | None = None,
+        held: int | None = None,
+    ) -> bool:
+        """Whether the arm is free of collision at `q`, with what it holds; see `travel`."""
+        return all(self._freedom(qpos, touched, held)(q[None]))
 
     def reach_out(
         self,

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from roboloop import pose
-from roboloop.demo.goals import Unreachable
+from roboloop.demo.goals import NoPlace, Unreachable
 from roboloop.robot import IkResult, Robot, forward_kinematics, inverse_kinematics
 from roboloop.sim import CONTROL_DT
 
@@ -50,13 +50,10 @@ class Motion:
 
 def timed(waypoints: Float[np.ndarray, "W 4 4"], speed: float = 1.0) -> Float[np.ndarray, "T 4 4"]:
     """Sample poses along straight lines between waypoints, one a control step, not the first."""
-    steps = []
-    for T_a, T_b in zip(waypoints[:-1], waypoints[1:], strict=True):
-        length = np.linalg.norm(T_b[:3, 3] - T_a[:3, 3]) / LINEAR_SPEED
-        angle = np.linalg.norm(pose.matrix_to_rotvec(T_a[:3, :3].T @ T_b[:3, :3])) / ANGULAR_SPEED
-        n = max(1, int(np.ceil(max(length, angle) / (speed * CONTROL_DT))))
-        steps.append(pose.interpolate(T_a, T_b, np.arange(1, n + 1) / n))
-    return np.concatenate(steps)
+    from roboloop.chain import lines  # numba takes half a second to import
+
+    way, dt = np.ascontiguousarray(waypoints, float), speed * CONTROL_DT
+    return lines(way, LINEAR_SPEED * dt, ANGULAR_SPEED * dt)
 
 
 def follow(
@@ -109,10 +106,10 @@ def end_of(
     """Solve the last pose of a path.
 
     Raises:
-        Unreachable: It is out of reach.
+        NoPlace: It is out of reach.
     """
     ik = inverse_kinematics(robot, Ts_base_eef[-1:], q_start[None])
-    _check_reach(robot, ik)
+    _check_reach(robot, ik, NoPlace)
     return ik.q[0]
 
 
@@ -131,11 +128,11 @@ def n_restarts(robot: Robot) -> int:
     return 4 if robot.turns_freely else 1
 
 
-def _check_reach(robot: Robot, ik: IkResult) -> None:
-    """Raise Unreachable when inverse kinematics missed a pose by more than the tolerances."""
+def _check_reach(robot: Robot, ik: IkResult, kind: type[Unreachable] = Unreachable) -> None:
+    """Raise an error when inverse kinematics missed a pose by more than the tolerances."""
     if not met(robot, ik).all():
         far, turned = ik.position_error.max(), ik.rotation_error.max()
-        raise Unreachable(f"out of reach by {far * 100:.1f} cm and {np.rad2deg(turned):.0f} deg")
+        raise kind(f"out of reach by {far * 100:.1f} cm and {np.rad2deg(turned):.0f} deg")
 
 
 def smooth(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
@@ -152,7 +149,8 @@ def smooth(q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T n"]:
 
 def slowed(robot: Robot, q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "S n"]:
     """Stretch a path in time where a joint would be too fast; of one arm, or of two together."""
-    return _resampled(q, np.maximum(1.0, _joint_steps(robot, q)))
+    steps = _joint_steps(robot, q)
+    return q if (steps <= 1.0).all() else _resampled(q, np.maximum(1.0, steps))
 
 
 def _joint_steps(robot: Robot, q: Float[np.ndarray, "T n"]) -> Float[np.ndarray, "T-1"]:
