@@ -145,14 +145,15 @@ def test_episodes_that_disagree_are_refused(tmp_path, fields, message):
     write_shard(tmp_path, 1, make_episode(1, **fields))
     with pytest.raises(RoboloopError, match=message) as error:
         finish(tmp_path)
-    assert error.value.path == tmp_path / "shards/000001.parquet"
+    assert error.value.path == tmp_path / "shards/000001.arrow"
     assert len(list_shards(tmp_path)) == 2
 
 
-def test_damaged_shard_is_named(tmp_path):
+@pytest.mark.parametrize("harm", [lambda b: b[:-100], lambda b: b[:900] + b"?" + b[901:]])
+def test_damaged_shard_is_named(tmp_path, harm):
     path = write_shard(tmp_path, 0, make_episode(0))
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RoboloopError, match="000000.parquet cannot be read"):
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(RoboloopError, match="000000.arrow cannot be read"):
         finish(tmp_path)
 
 

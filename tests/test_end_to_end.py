@@ -194,7 +194,7 @@ def test_a_cluster_writes_the_same_bytes(whole, tmp_path):
 
 def test_a_killed_and_resumed_run_writes_the_same_bytes(whole, tmp_path):
     out = tmp_path / "killed"
-    assert stop_when(out, "generate/shards/*.parquet", signal.SIGKILL) == -signal.SIGKILL
+    assert stop_when(out, "generate/shards/*.arrow", signal.SIGKILL) == -signal.SIGKILL
     assert stop_when(out, "evaluate/rollouts/*/*.npy", signal.SIGINT) == 130
     finish(out)
     ours, theirs = contents(out), contents(whole)

@@ -87,7 +87,7 @@ def test_a_lost_machines_run_goes_on_from_the_copy(target, tmp_path):
     fs.get(f"{root}/", f"{tmp_path}/out/", recursive=True)
     before = files_of(tmp_path / "out")
     assert [n for n in before if n.startswith("shards/")] == [
-        f"shards/{i:06d}.parquet" for i in (1, 2, 3, 4)
+        f"shards/{i:06d}.arrow" for i in (1, 2, 3, 4)
     ]
     generate(tmp_path / "out", target)
     generate(tmp_path / "calm", None)

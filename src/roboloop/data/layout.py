@@ -7,7 +7,7 @@ meta/histograms.parquet                       how often each pixel value occurs,
 data/chunk-000/file-000.parquet               one row a frame, one row group an episode
 videos/<camera key>/chunk-000/file-000.mp4    many episodes one after another
 sim/chunk-000/file-000.parquet                one row an episode: states, ignored by LeRobot
-shards/000042.parquet                         one episode each, until the dataset is finished
+shards/000042.arrow                           one episode each, until the dataset is finished
 ```
 
 Source: LeRobot's dataset format v3.0 (`codebase_version` in `meta/info.json`).
@@ -27,6 +27,7 @@ EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 EPISODE_FILES = "meta/episodes"
 HISTOGRAMS = "meta/histograms.parquet"
 SHARDS = "shards"
+SHARD = f"{SHARDS}/{{index:06d}}.arrow"
 NUMBERED = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA = f"data/{NUMBERED}.parquet"
 VIDEO = f"videos/{{video_key}}/{NUMBERED}.mp4"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,24 +11,18 @@ from roboloop.errors import RoboloopError
 from roboloop.run import atomic_path
 
 
-def write_parquet(
-    path: Path,
-    tables: Iterable[pa.Table],
-    split_bytes: Sequence[str] = (),
-    codec: Literal["zstd", "lz4"] = "zstd",
-) -> None:
+def write_parquet(path: Path, tables: Iterable[pa.Table], split_bytes: Sequence[str] = ()) -> None:
     """Write tables of one schema to a file, a row group each.
 
     Args:
         path: The file.
         tables: At least one table.
         split_bytes: Columns (lists of floats) whose bytes are regrouped: they are packed better.
-        codec: lz4 costs less time and 8 % more room, for what is read again soon.
     """
     tables = iter(tables)
     first = next(tables)
     options: dict[str, Any] = {
-        "compression": codec,
+        "compression": "zstd",
         "use_dictionary": False,
         "use_byte_stream_split": [f"{name}.list.element" for name in split_bytes],
         "write_page_checksum": True,

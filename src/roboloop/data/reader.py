@@ -24,7 +24,7 @@ from roboloop.data.layout import (
     video_key,
 )
 from roboloop.data.parquet import read_parquet
-from roboloop.data.shard import unflatten
+from roboloop.data.shard import list_shards, unflatten
 from roboloop.errors import RoboloopError
 from roboloop.run import read_json
 
@@ -196,7 +196,7 @@ def _number(version: object) -> tuple[int, ...]:
 
 def _no_dataset(folder: Path) -> RoboloopError:
     """Say why there is nothing to read."""
-    n_shards = len(list(folder.glob(f"{SHARDS}/[0-9]*.parquet")))
+    n_shards = len(list_shards(folder))
     if n_shards:
         return RoboloopError(
             f"the dataset is not finished: {n_shards} episodes wait in {SHARDS}/",

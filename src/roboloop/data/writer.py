@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from roboloop.data import layout, shard, tables, video
 from roboloop.data.layout import DatasetInfo, Limits, assign_files
-from roboloop.data.parquet import read_parquet, write_parquet
+from roboloop.data.parquet import write_parquet
 from roboloop.data.reader import read_info
 from roboloop.data.tables import Place, Source, by_file
 from roboloop.errors import RoboloopError
@@ -68,7 +68,7 @@ def _assemble(
     def taken(members: list[Path]) -> Iterator[pa.Table]:
         """Read shards, once each: what is not written now is kept in `sources`."""
         for path in members:
-            row = read_parquet(path)
+            row = shard.read_shard(path)
             first = sources[-1].first + len(sources[-1]) if sources else 0
             source = tables.source_of(row, path, len(sources), first, tasks)
             tables.check_alike(source, sources[0] if sources else source, state_names, action_names)

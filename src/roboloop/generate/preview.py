@@ -16,9 +16,8 @@ from roboloop import console
 from roboloop.cells import load_cells
 from roboloop.data import video
 from roboloop.data.episode import Episode
-from roboloop.data.parquet import read_parquet
 from roboloop.data.part import open_part
-from roboloop.data.shard import list_shards, unflatten
+from roboloop.data.shard import list_shards, read_shard, unflatten
 from roboloop.errors import RoboloopError
 from roboloop.generate.coverage import start_names, start_of
 from roboloop.render import Renderer, episode_cameras
@@ -86,7 +85,7 @@ class Watch:
         if len(good) < N_SHOWN or (self._out / PREVIEW).exists():
             return
         shards = list_shards(self._out)  # none where a finished dataset is taken up again
-        shown = [_of_row(unflatten(read_parquet(shards[i]))) for i in _few(good) if i in shards]
+        shown = [_of_row(unflatten(read_shard(shards[i]))) for i in _few(good) if i in shards]
         if shown and draw_episodes(self._out / PREVIEW, self._material, shown):
             console.say(f"look      {self._out / PREVIEW}, {STARTS}")
 

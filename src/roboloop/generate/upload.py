@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from roboloop import console
-from roboloop.data.layout import INFO, SHARDS
+from roboloop.data.layout import INFO, SHARD, SHARDS
 from roboloop.errors import RoboloopError
 from roboloop.run import MANIFEST, TEMPORARY, check_same
 
@@ -69,7 +69,7 @@ class Upload:
         if self._fs is None:
             return
         good = [i for i in range(first, len(reasons)) if not reasons[i]]
-        names = [f"{SHARDS}/{i:06d}.parquet" for i in good] + [f"chunks/{first:06d}.json"]
+        names = [SHARD.format(index=i) for i in good] + [f"chunks/{first:06d}.json"]
         if all((self._folder / name).exists() for name in names):  # else it was finished before
             self._pool.submit(self._try, names)
 
