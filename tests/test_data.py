@@ -6,6 +6,7 @@ import shutil
 import tracemalloc
 from dataclasses import fields, replace
 from pathlib import Path
+from threading import Lock
 
 import jaxtyping
 import numpy as np
@@ -96,11 +97,12 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path, monkeypatch):
     """Copy the folder at every moment a file appears: what `kill -9` would leave there."""
     episodes = [make_episode(i, 3 + i) for i in range(2)]
     folder, states = tmp_path / "whole", []
-    rename = os.replace
+    rename, one_at_a_time = os.replace, Lock()
 
     def snapshot_and_replace(source: Path, target: Path) -> None:
-        states.append(shutil.copytree(folder, tmp_path / f"{len(states)}"))
-        rename(source, target)
+        with one_at_a_time:
+            states.append(shutil.copytree(folder, tmp_path / f"{len(states)}"))
+            rename(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", snapshot_and_replace)

@@ -51,11 +51,9 @@ class Source:
         return sum(column.nbytes for column in self.columns.values())
 
 
-def source_of(
-    table: pa.Table, path: Path, episode: int, first: int, tasks: dict[str, int]
-) -> Source:
-    """What of a shard is kept; a task that is new gets the next index in `tasks`, in place."""
-    row = shard.unflatten(table.drop_columns(shard.SIM_ARRAYS))
+def read_source(path: Path, episode: int, first: int, tasks: dict[str, int]) -> Source:
+    """Read a shard; a task that is new gets the next index in `tasks`, in place."""
+    row = shard.unflatten(shard.read_shard(path).drop_columns(shard.SIM_ARRAYS))
     cameras = sorted(name.removesuffix(".video") for name in row if name.endswith(".video"))
     n_steps = row["length"]
     steps = np.arange(n_steps)

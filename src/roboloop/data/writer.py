@@ -5,11 +5,10 @@ comes last: a finish that was killed starts again from the shards.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from roboloop.data import layout, shard, tables, video
 from roboloop.data.layout import DatasetInfo, Limits, assign_files
@@ -64,19 +63,15 @@ def _assemble(
     clear(folder)  # what a finish that was killed has left
     tasks: dict[str, int] = {}
     sources: list[Source] = []
-
-    def taken(members: list[Path]) -> Iterator[pa.Table]:
-        """Read shards, once each: what is not written now is kept in `sources`."""
-        for path in members:
-            row = shard.read_shard(path)
+    with ThreadPoolExecutor(1) as pool:
+        sim = pool.submit(_write_sim, folder, paths, limits)
+        for path in paths:
             first = sources[-1].first + len(sources[-1]) if sources else 0
-            source = tables.source_of(row, path, len(sources), first, tasks)
+            source = tables.read_source(path, len(sources), first, tasks)
             tables.check_alike(source, sources[0] if sources else source, state_names, action_names)
             sources.append(source)
-            yield row.select(shard.SIM)
-
-    sim = _write_sim(folder, paths, taken, limits)
-    head, places = sources[0], {"data": write_data(folder, sources, limits), "sim": sim}
+        head, places = sources[0], {"data": write_data(folder, sources, limits)}
+        places["sim"] = sim.result()
     for camera in head.sizes:
         key = tables.VIDEOS + layout.video_key(camera)
         places[key] = _write_videos(folder, camera, sources, limits)
@@ -132,17 +127,12 @@ def write_data(folder: Path, sources: list[Source], limits: Limits) -> list[Plac
     return places
 
 
-def _write_sim(
-    folder: Path,
-    paths: list[Path],
-    taken: Callable[[list[Path]], Iterator[pa.Table]],
-    limits: Limits,
-) -> list[Place]:
+def _write_sim(folder: Path, paths: list[Path], limits: Limits) -> list[Place]:
     """Write the simulator side-car: the shards' rows, bit for bit."""
     places = assign_files([path.stat().st_size for path in paths], limits.data_mb)  # with frames
     for place, members in by_file(places, paths):
-        path = path_in(folder, layout.SIM, place)
-        write_parquet(path, taken(members), split_bytes=shard.SIM_ARRAYS)
+        rows = (shard.read_shard(path).select(shard.SIM) for path in members)
+        write_parquet(path_in(folder, layout.SIM, place), rows, split_bytes=shard.SIM_ARRAYS)
     return places
 
 
