@@ -19,6 +19,9 @@ from roboloop.task.constraints import Constraint, Values, parse
 from roboloop.task.expression import SHARE
 from roboloop.task.spec import Task
 
+AT_POINT = 0.005
+"""A geom whose box comes so near to a point is at it, m."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -242,6 +245,18 @@ class Cell:
     def is_soft(self, reference: str) -> bool:
         """Whether a `role.keypoint` is on cloth."""
         return int(self.model.body_jntnum[self.frame_body(reference)]) == 3  # slides
+
+    def beside_handle(self, handle: str) -> Int[np.ndarray, "g"]:
+        """The geoms of what has a handle (`role.keypoint`), but for those at that point."""
+        model, data = self.model, self.scratch
+        data.qpos[:] = model.qpos0
+        mujoco.mj_kinematics(model, data)
+        p = data.site_xpos[model.site(self.site_name(handle)).id]
+        own = np.flatnonzero(model.geom_bodyid == self.frame_body(handle))
+        Rs = data.geom_xmat[own].reshape(-1, 3, 3)
+        local = np.einsum("gji,gj->gi", Rs, p - data.geom_xpos[own]) - model.geom_aabb[own, :3]
+        outside = np.maximum(np.abs(local) - model.geom_aabb[own, 3:], 0)
+        return own[np.linalg.norm(outside, axis=1) > AT_POINT]
 
     def contents(self, body: int | None, qpos: Float[np.ndarray, "nq"]) -> list[int]:
         """The bodies of what is in a free object in a state, and goes where it goes.

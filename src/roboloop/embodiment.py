@@ -16,6 +16,8 @@ from roboloop.kinematics import Weights
 
 Vector = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
+JAW_GAP = 0.0015
+"""Between a finger that does not move and what the hand comes to take, m."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,15 @@ class Robot:
         """`T_eef_wrist`, the wrist camera in the hand; OpenCV axes."""
         p_eye, p_target, _ = self.wrist_camera
         return pose.look_at(np.array(p_eye), np.array(p_target), np.array([1.0, 0.0, 0.0]))
+
+    def aside(self, width: Float[np.ndarray, "*B"]) -> Float[np.ndarray, "*B"]:
+        """How far the hand is aside, along its y axis, when it takes something `width` wide (m).
+
+        A hand with one moving finger takes things next to the other one, at -y, where they stay
+        when it closes.
+        """
+        one_moves = len(self.finger_joints) == 1
+        return (0.5 * (self.max_opening - width) - JAW_GAP) * one_moves
 
     def opening(self, gripper_qpos: Float[np.ndarray, "*B"]) -> Float[np.ndarray, "*B"]:
         """How far the hand is open, from 0 (closed) to 1, by its joint's position."""

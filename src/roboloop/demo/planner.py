@@ -34,6 +34,9 @@ SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, postu
 """What counts at the end of a stage, besides its constraints."""
 DROPS = (0.0, 0.5, 1.0)
 """Shares of a stage's `drop`, the lowest first."""
+PRESSED = 0.002
+"""Grasps with which the hand would later be so much further in what has the handle, m, come last:
+where an arm turns its hand as it moves, it jams."""
 MAX_CHAINS = 12
 """Grasps whose whole way through the next stages is tried."""
 MAX_SEARCHES, MAX_ENDS = 3, 3
@@ -185,40 +188,58 @@ class Planner:
         Raises:
             Unreachable: None does.
         """
-        problem, usable = "", list[int]()
+        problem, usable, pressing = "", list[int](), dict[int, float]()
         stages = self.cell.task.stages[index + 1 :]
         chosen = varied(np.array([hold.T_body_eef for hold in holds.values()]), MAX_CHAINS)
         tries = product(_shares(*stages), np.array([*holds])[chosen])
-        for share, k in ((share, k) for share, k in tries if k not in usable):
+        for share, k in ((share, k) for share, k in tries if k not in (*usable, *pressing)):
+            presses = 0.0
             try:
                 if not warm:
-                    self._check_next([_dropping(stage, share) for stage in stages], holds[k])
+                    dropping = [_dropping(stage, share) for stage in stages]
+                    presses = self._check_next(dropping, holds[k])
             except Unreachable as error:
                 problem = problem or f"no grasp allows the next sub-goal: {error.problem}"
                 continue
+            if presses > PRESSED:
+                pressing[k] = presses
+                continue
+            usable.append(k)
+            yield k, False
+        for k in sorted(pressing, key=lambda k: pressing[k]):
             usable.append(k)
             yield k, False
         if not usable:
             raise Unreachable(problem)
         yield from ((k, True) for k in usable[: 0 if warm else MAX_SEARCHES])
 
-    def _check_next(self, stages: Sequence[Stage], hold: Hold) -> None:
+    def _check_next(self, stages: Sequence[Stage], hold: Hold) -> float:
         """Check that the arm can end the next stages with a grasp, until it lets go.
+
+        Returns:
+            How far the hand would press on what has the handle that it holds, m; see `_can_end`.
 
         Raises:
             Unreachable: It cannot; says why.
         """
+        presses = 0.0
         for stage in stages:
             if stage.arm not in (self.cell.mount.name, BOTH):
                 continue
             if stage.subgoal:
-                hold = replace(hold, q=self._can_end(stage, hold))
+                q, each = self._can_end(stage, hold)
+                hold, presses = replace(hold, q=q), max(presses, each)
                 self._ahead[stage.name] = hold.q
             if stage.release:
-                return
+                break
+        return presses
 
-    def _can_end(self, stage: Stage, hold: Hold) -> Float[np.ndarray, "n"]:
-        """An arm position at which a stage can end without a collision."""
+    def _can_end(self, stage: Stage, hold: Hold) -> tuple[Float[np.ndarray, "n"], float]:
+        """An arm position at which a stage can end without a collision.
+
+        Also how much further the hand would then be in what has the handle that it holds, m: where
+        an arm turns its hand as it moves, that jams.
+        """
         state = hold.qpos.copy()
         if self.cell.is_jointed(hold.what):
             address, values = joint_values(self.arm, stage, hold.qpos)
@@ -227,12 +248,13 @@ class Planner:
             for path in ways_along_joint(self.arm, start, address, values, hold.body):
                 state[self.cell.arm_qpos] = path[-1]
                 if all(self.arm.clear_states(state[None], touched=hold.body)):
-                    return path[-1]
+                    before, after = self.arm.off_handle(np.stack([start, state]), hold.what)
+                    return path[-1], min(before, 0.0) - after
             raise Unreachable("the arm cannot follow the joint")
         there = next(self._subgoals(stage, hold)[1], None)
         if there is None:
             raise Unreachable("the arm is in the way")
-        return there
+        return there, 0.0
 
     def _subgoals(
         self, stage: Stage, hold: Hold, warm: Float[np.ndarray, "n"] | None = None

@@ -59,14 +59,16 @@ def ranked_grasps(
     good = Ts_world_eef[:, 2, 2] < (-0.5 if cell.is_free(what) else 0.2)
     # around a handle the hand is not opened all the way
     good &= grasps.width < opening_around(cell, what) * (cell.robot.max_opening - OPENING_MARGIN)
+    Ts_body_eef = grasps.Ts_body_eef.copy()
+    Ts_body_eef[:, :3, 3] += cell.robot.aside(grasps.width)[:, None] * Ts_body_eef[:, :3, 1]
     for T in failed:
-        good &= ~_alike(T, grasps.Ts_body_eef)
+        good &= ~_alike(T, Ts_body_eef)
     keep = np.flatnonzero(good)
     if not keep.size:
         hand = f"{100 * cell.robot.max_opening:.0f} cm"
         raise Unreachable(f"no antipodal grasp on `{what}` within the hand's {hand}")
     cost = _cost(arm, what, Ts_world_eef[keep], near) + 5 * grasps.width[keep]
-    Ts_body_eef = grasps.Ts_body_eef[keep[np.argsort(cost)]]
+    Ts_body_eef = Ts_body_eef[keep[np.argsort(cost)]]
     if near is None:
         return Ts_body_eef[:MAX_GRASPS]
     return Ts_body_eef[varied(Ts_body_eef, MAX_GRASPS)]  # around a point there is little room

@@ -206,6 +206,10 @@ class Arm:
         """Say of whole configurations, one after another, whether no two arms touch."""
         return (each > 0 for each in self._collisions.between_arms(qpos))
 
+    def off_handle(self, qpos: Float[np.ndarray, "B nq"], what: str) -> Iterator[float]:
+        """Yield how far (m, at most 1 cm) hands are from what has a handle, but not from that."""
+        return self._collisions.of_hands(qpos, self.cell.beside_handle(what))
+
     def travel(
         self,
         qpos: Float[np.ndarray, "nq"],

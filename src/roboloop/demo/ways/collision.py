@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import mujoco
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from roboloop.cell import Cell, bodies_below
 
@@ -36,6 +36,14 @@ class Collisions:
         both = self._is_robot[:, None] & self._is_robot
         counts = both & (self._arm[:, None] != self._arm)
         return self._smallest(qpos, np.pad(counts, (0, 1)))
+
+    def of_hands(
+        self, qpos: Float[np.ndarray, "B nq"], geoms: Int[np.ndarray, "g"]
+    ) -> Iterator[float]:
+        """Yield how far hands are from geoms (m, at most `MARGIN`); see `clearances`."""
+        other = np.isin(np.arange(len(self._in_hand)), geoms)
+        counts = self._in_hand[:, None] & other
+        return self._smallest(qpos, np.pad(counts | counts.T, (0, 1)))
 
     def clearances(
         self,
