@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from roboloop import pose
+from roboloop.demo.hand import HANDLE_OPENING
+from roboloop.embodiment import JAW_GAP
 from roboloop.errors import RoboloopError
 from roboloop.robot import (
     ROBOTS,
@@ -165,6 +167,31 @@ def test_hand_lifts_a_block_and_lets_it_go(robot: Robot):
     z = qpos_of(model, states)[:, -5] - TABLE_Z
     assert z[12 * 5 - 1] == pytest.approx(half + 0.04, abs=0.005)
     assert z[-1] == pytest.approx(half, abs=0.002)
+
+
+@every_robot
+def test_the_hand_takes_a_bar_without_pushing_it(robot: Robot):
+    """Half open, at where it takes what cannot move aside; a finger that stays is next to it."""
+    width = 0.011
+    spec = robot_spec(robot.name)
+    body, p, quat = robot.eef
+    T_body_eef = pose.from_parts(np.array(p), pose.quat_to_matrix(np.array(quat)))
+    (aside,) = robot.aside(np.array([width]))
+    ends = np.array([[x, -aside, 0.0] for x in (-0.003, 0.003)])
+    bar = spec.body(body).add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, name="bar")
+    bar.fromto, bar.size = pose.transform(T_body_eef, ends).ravel(), [width / 2, 0, 0]
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    for joint, sign in robot.finger_joints:
+        data.joint(joint).qpos = sign * robot.gripper_at(HANDLE_OPENING)
+    mujoco.mj_forward(model, data)
+    gaps = [
+        mujoco.mj_geomDistance(model, data, model.geom("bar").id, pad.id, 0.1, None)
+        for pad in (model.geom(f"pad_{k}") for k in range(2))
+    ]
+    assert min(gaps) > 0.001
+    if len(robot.finger_joints) == 1:
+        assert gaps[0] == pytest.approx(JAW_GAP, abs=5e-4)
 
 
 def test_a_missing_robot_names_the_closest():
