@@ -86,7 +86,12 @@ def letting_go(
     """
     cell = arm.cell
     if not cell.is_soft(held):
-        share = _room(arm, held, qpos, q) if cell.is_free(held) else opening_around(cell, held)
+        least = float(cell.robot.opening(qpos[[cell.gripper_qpos]])[0]) + ROOM_MARGIN
+        share = opening_around(cell, held)
+        if cell.is_free(held):
+            share = _room(arm, held, qpos, q, least)
+        elif least > share:  # a bar that was pulled at has opened the hand
+            share = 1.0
         return np.full(GRIP_STEPS, _target(cell, share))
     moving = np.arange(1, SOFT_RELEASE_STEPS + 1) / (SOFT_RELEASE_STEPS - SOFT_DWELL_STEPS)
     closed, share = cell.robot.gripper_closed, np.minimum(moving, 1.0)
@@ -106,11 +111,10 @@ def opening_around(cell: Cell, what: str) -> float:
     return HANDLE_OPENING if cell.is_jointed(what) else 1.0
 
 
-def _room(arm: Arm, held: str, qpos: np.ndarray, q: np.ndarray) -> float:
+def _room(arm: Arm, held: str, qpos: np.ndarray, q: np.ndarray, least: float) -> float:
     """How far the hand can open before it touches more than it held, share of its widest."""
     cell, body = arm.cell, arm.cell.frame_body(held)
     there, inside = arm.moved(qpos, q, body), cell.contents(body, qpos)
-    least = float(cell.robot.opening(qpos[[cell.gripper_qpos]])[0]) + ROOM_MARGIN
     share = ROOM[0]
     for share in (each for each in ROOM if each == ROOM[0] or each >= least):
         wider = cell.with_hand(there, _target(cell, share + ROOM_MARGIN))

@@ -33,6 +33,8 @@ BROKEN_STEPS = 4
 control steps is broken."""
 WAIT_STEPS, MAX_TRIES = 6, 4
 """Pause after a stage could not be planned; how often a stage is tried before it is given up."""
+GAIN = 0.9
+"""A try that leaves at most this share of what was missing is not counted."""
 MAX_BACK = 12
 """How often it goes back before it gives up."""
 FAR = 0.1
@@ -81,6 +83,8 @@ class ClosedLoop:
         self._moved = MOVED + MOVED_NOISE * tracking.noise_mm / 1000
         self._look_steps = self.belief.look_steps
         self._index, self._tries, self._n_back, self._wait = 0, 0, 0, 0
+        self._worst = np.inf
+        """By how much the sub-goal failed when it was last looked at, in its slack."""
         self._steps = cell.task.steps()
         self._grippers = [arm.ctrl.stop - 1 for arm in cell.arms]
         self._rows: deque[np.ndarray] = deque()
@@ -214,12 +218,28 @@ class ClosedLoop:
         return {name: p} if np.linalg.norm(p - p_hand) > NEAR else {}
 
     def _back(self, why: str) -> None:
-        """Begin again the last step that holds: the one in which something was grasped."""
+        """Begin again the last step that holds: the one in which something was grasped.
+
+        Where all that is left is that hands get away, it goes on to that.
+        """
+        if self._all_but_hands_done():
+            self._say(f"{why}, where it has to be")
+            for body in [*self.belief.held]:
+                self.belief.hold(body, None)
+            self._rows.clear()
+            self._next()
+            return
         stages, before = self.cell.task.stages, range(self._index)
         grasped = [k for k in before if any(stages[i].grasp for i in self._steps[k])]
         if grasped:
             self.planner.blame(grasped[-1])
         self._go_to(grasped[-1] if grasped else 0, why)
+
+    def _all_but_hands_done(self) -> bool:
+        """Whether all of the task's success holds that is not about where hands are."""
+        hands = {arm.eef for arm in self.cell.arms}
+        others = [c for c in self.cell.success if not c.names()[0] & hands]
+        return bool(others) and all(c.violation(self._values) <= 0 for c in others)
 
     def _go_to(self, index: int, why: str) -> None:
         self._n_back += 1
@@ -230,7 +250,7 @@ class ClosedLoop:
         kept = {arm.frame_body(what) for arm, what in self._held(index)}
         for body in self.belief.held.keys() - kept:
             self.belief.hold(body, None)
-        self._index, self._tries, self._started = index, 0, False
+        self._index, self._tries, self._worst, self._started = index, 0, np.inf, False
         self._rows.clear()
         self._broken_steps = 0
         if any(s.grasp and self.cell.is_soft(s.grasp) for s in self._stages):
@@ -267,13 +287,15 @@ class ClosedLoop:
         if not self._rows and not self._all_grasped():
             return not self.finished
         releases = [stage for stage in self._stages if stage.release]
-        missed = self._missed_by()
+        missed, worst = self._missed_by()
         if missed and not (releases and not self._rows):
             if self._moves and self._waited < STILL_STEPS:
                 self._waited += 1
                 self._rows.extendleft([self._ctrl.copy()] if self._rows else [])
                 return False
-            self._tries += 1
+            if worst > GAIN * self._worst:  # what gets nearer, if slowly, goes on
+                self._tries += 1
+            self._worst = worst
             if self._tries < MAX_TRIES:
                 problem = self._try_plan(warm=True)
                 self._say(f"{missed}: {problem or 'planned again'}")
@@ -302,7 +324,8 @@ class ClosedLoop:
         return True
 
     def _next(self) -> None:
-        self._index, self._tries, self._started = self._index + 1, 0, False
+        self._index, self._tries, self._worst = self._index + 1, 0, np.inf
+        self._started = False
         if self._index < len(self._steps):
             return
         self._index -= 1
@@ -315,10 +338,14 @@ class ClosedLoop:
             for index, stage in enumerate(self.cell.task.stages):
                 if stage.grasp:  # the same again may well end the same way
                     self.planner.blame(index)
-            self._go_to(0, f"not done: that {left.sentence} fails")
+            first = self._index if self._all_but_hands_done() else 0
+            self._go_to(first, f"not done: that {left.sentence} fails")
 
-    def _missed_by(self) -> str:
-        """The constraint of the sub-goal that fails most, in words; empty if all hold."""
+    def _missed_by(self) -> tuple[str, float]:
+        """The constraint of the sub-goal that fails most, in words, and by how much, in its slack.
+
+        The words are empty if all hold.
+        """
         off = list[tuple[float, Constraint]]()
         for i in self._steps[self._index]:
             stage = self.cell.task.stages[i]
@@ -327,7 +354,7 @@ class ClosedLoop:
             slack = SOFT_SLACK if held and self.cell.is_soft(held) else None
             off += [(_off(c, values, slack), c) for c in map(parse, stage.subgoal)]
         worst, constraint = max(off, key=lambda each: each[0], default=(0.0, None))
-        return f"that {constraint.sentence} fails" if constraint and worst > 1 else ""
+        return f"that {constraint.sentence} fails" if constraint and worst > 1 else "", worst
 
     def _plan(self, warm: bool = False) -> None:
         """Plan the running stage from here, in place; pause where that cannot be done."""
@@ -356,8 +383,11 @@ class ClosedLoop:
         return ""
 
     def _stuck(self, problem: str) -> None:
+        last = len(self._steps) - 1
         if self._held(self._index):
             self._back(problem)
+        elif self._index < last and self._all_but_hands_done():
+            self._go_to(last, problem)
         else:
             self._give_up(problem)
 

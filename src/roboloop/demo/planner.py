@@ -34,6 +34,8 @@ SUBGOAL = Weights(collision=50.0, margin=0.02, position=0.2, rotation=1.0, postu
 """What counts at the end of a stage, besides its constraints."""
 DROPS = (0.0, 0.5, 1.0)
 """Shares of a stage's `drop`, the lowest first."""
+APPROACHES = APPROACH, 0.4 * APPROACH
+"""Where a grasp is approached from, along its axis, m: the first from which any can be."""
 PRESSED = 0.002
 """Grasps with which the hand would later be so much further in what has the handle, m, come last:
 where an arm turns its hand as it moves, it jams."""
@@ -152,8 +154,13 @@ class Planner:
         T_world_body = self.arm.body_pose(body)
         q_at, Ts_world_eef, good = self.arm.reach_grasps(T_world_body @ Ts_body_eef, q)
         Ts_body_eef = pose.inverse(T_world_body) @ Ts_world_eef
-        Ts_before = Ts_world_eef @ pose.from_parts(np.array([0.0, 0.0, -APPROACH]), np.eye(3))
-        good &= self.arm.reach(Ts_before, q_at)[1]
+        Ts_before, from_there = Ts_world_eef, good
+        for back in APPROACHES:
+            Ts_before = Ts_world_eef @ pose.from_parts(np.array([0.0, 0.0, -back]), np.eye(3))
+            from_there = good & self.arm.reach(Ts_before, q_at)[1]
+            if from_there.any():
+                break
+        good = from_there
         # the open hand has to fit around what it takes; the tips may touch what a handle is on
         touched = None if self.cell.is_free(what) else body
         good[good] = list(self.arm.clear(qpos, q_at[good], touched))
