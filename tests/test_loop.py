@@ -1,5 +1,6 @@
 """The closed loop: belief, tracker, disturbances, and every task kind in physics."""
 
+from collections import deque
 from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,6 +15,7 @@ from roboloop.cell import Cell
 from roboloop.cells import build_cell
 from roboloop.demo.belief import Belief, Tracking
 from roboloop.demo.execute import rngs_for
+from roboloop.demo.hand import HANDLE_OPENING, letting_go
 from roboloop.demo.loop import ClosedLoop
 from roboloop.demo.planner import Planner
 from roboloop.demo.ways.jointed import turns_along
@@ -39,9 +41,9 @@ SLOW = [name for name in ONE_ARM if name not in QUICK]
 EXACT = TrackerConfig()
 
 
-def cell_of(preset: str) -> Cell:
+def cell_of(preset: str, robot: str = "panda") -> Cell:
     twin = settle(preset_scene(preset))
-    return build_cell(twin, make_task(twin, PRESETS[preset].sentence, STATIONS["panda"]))
+    return build_cell(twin, make_task(twin, PRESETS[preset].sentence, STATIONS[robot]))
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,55 @@ def test_a_task_that_is_not_done_is_done_again_with_another_grasp(blocks):
         loop._next()
     assert blamed == [0] and loop._index == 0 and not loop.finished
     assert "not done" in loop.log[-1].what
+
+
+def test_a_small_arm_pulls_a_drawer_open_though_its_hand_turns():
+    cell = cell_of("drawers", "so101")
+    end, loop, _ = run(cell)
+    assert end.reason == "", [str(event) for event in loop.log]
+
+
+@pytest.fixture
+def nearly_done() -> ClosedLoop:
+    """A drawer is open far enough, if less than was wanted, and the hand is still at its handle."""
+    cell = cell_of("drawers", "so101")
+    loop = ClosedLoop(cell, np.random.default_rng(0), Tracking())
+    qpos, address = cell.home_qpos.copy(), cell.joint_address("target.drawer_0")
+    qpos[address] = 0.7 * cell.joint_range("target.drawer_0")[1]
+    loop.belief.qpos = qpos
+    loop.planner.arm.update(qpos)
+    values = loop.planner.arm.values()
+    hand = {cell.eef: values.points["target.drawer_0_handle"]}
+    loop._values = Values({**values.points, **hand}, values.joints)
+    loop._index = 1
+    return loop
+
+
+def test_a_handle_that_slips_off_when_the_drawer_is_open_is_left(nearly_done):
+    nearly_done._back("the handle left the hand")
+    assert nearly_done.cell.task.step_name(nearly_done._index) == "retreat"
+    nearly_done._next()  # it did not get away: once more
+    assert nearly_done.cell.task.step_name(nearly_done._index) == "retreat"
+    assert "not done" in nearly_done.log[-1].what
+
+
+def test_a_try_that_gains_something_is_not_counted(nearly_done):
+    nearly_done._moves = False
+    nearly_done._try_plan = lambda warm: ""  # type: ignore
+    for share, n_tries in ((0.3, 0), (0.4, 0), (0.5, 0), (0.51, 1), (0.52, 2)):
+        joints = {"target.drawer_0" + SHARE: np.array(share)}
+        nearly_done._values = Values(nearly_done._values.points, joints)
+        nearly_done._rows = deque([nearly_done._ctrl])
+        nearly_done._ended()
+        assert nearly_done._tries == n_tries
+
+
+@pytest.mark.parametrize(("pried", "opens"), [(0.3, HANDLE_OPENING), (0.6, 1.0)])
+def test_a_hand_that_a_bar_has_opened_lets_go_all_the_way(nearly_done, pried, opens):
+    cell = nearly_done.cell
+    qpos = cell.with_hand(cell.home_qpos, float(cell.robot.gripper_at(pried)))
+    rows = letting_go(nearly_done.planner.arm, "target.drawer_0_handle", qpos, qpos[cell.arm_qpos])
+    assert rows[-1] == pytest.approx(cell.robot.gripper_at(opens))
 
 
 @pytest.mark.slow
