@@ -101,10 +101,10 @@ class Robot:
         return pose.look_at(np.array(p_eye), np.array(p_target), np.array([1.0, 0.0, 0.0]))
 
     def aside(self, width: Float[np.ndarray, "*B"]) -> Float[np.ndarray, "*B"]:
-        """How far the hand is aside, along its y axis, when it takes something `width` wide (m).
+        """How far the hand is aside, along its y axis, when it takes what cannot move (m).
 
-        A hand with one moving finger takes things next to the other one, at -y, where they stay
-        when it closes.
+        A hand with one moving finger takes things so `width` next to the other one, at -y: closing
+        would push them there, and pushes the arm where they do not give way.
         """
         one_moves = len(self.finger_joints) == 1
         return (0.5 * (self.max_opening - width) - JAW_GAP) * one_moves

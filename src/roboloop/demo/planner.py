@@ -190,7 +190,8 @@ class Planner:
     ) -> Iterator[tuple[int, bool]]:
         """Grasps that allow the next stages, and whether to search for a way to them.
 
-        The usual ways to all of them come before a search for a way to any.
+        Those with which the hand would jam come after the others (see `PRESSED`), and the usual
+        ways to all of them before a search for a way to any.
 
         Raises:
             Unreachable: None does.

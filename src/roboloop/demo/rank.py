@@ -60,7 +60,8 @@ def ranked_grasps(
     # around a handle the hand is not opened all the way
     good &= grasps.width < opening_around(cell, what) * (cell.robot.max_opening - OPENING_MARGIN)
     Ts_body_eef = grasps.Ts_body_eef.copy()
-    Ts_body_eef[:, :3, 3] += cell.robot.aside(grasps.width)[:, None] * Ts_body_eef[:, :3, 1]
+    if not cell.is_free(what):  # what is free is moved to where it fits when the hand closes
+        Ts_body_eef[:, :3, 3] += cell.robot.aside(grasps.width)[:, None] * Ts_body_eef[:, :3, 1]
     for T in failed:
         good &= ~_alike(T, Ts_body_eef)
     keep = np.flatnonzero(good)
