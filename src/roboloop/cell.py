@@ -248,15 +248,10 @@ class Cell:
 
     def beside_handle(self, handle: str) -> Int[np.ndarray, "g"]:
         """The geoms of what has a handle (`role.keypoint`), but for those at that point."""
-        model, data = self.model, self.scratch
-        data.qpos[:] = model.qpos0
-        mujoco.mj_kinematics(model, data)
+        model, data = self.model, next(self.kinematics(self.model.qpos0[None]))
         p = data.site_xpos[model.site(self.site_name(handle)).id]
         own = np.flatnonzero(model.geom_bodyid == self.frame_body(handle))
-        Rs = data.geom_xmat[own].reshape(-1, 3, 3)
-        local = np.einsum("gji,gj->gi", Rs, p - data.geom_xpos[own]) - model.geom_aabb[own, :3]
-        outside = np.maximum(np.abs(local) - model.geom_aabb[own, 3:], 0)
-        return own[np.linalg.norm(outside, axis=1) > AT_POINT]
+        return np.setdiff1d(own, geoms_around(model, data, own.tolist(), p, AT_POINT))
 
     def contents(self, body: int | None, qpos: Float[np.ndarray, "nq"]) -> list[int]:
         """The bodies of what is in a free object in a state, and goes where it goes.
@@ -324,6 +319,23 @@ def bodies_below(model: mujoco.MjModel, body: int) -> Int[np.ndarray, "b"]:
     for b in range(body + 1, model.nbody):
         inside[b] |= inside[model.body_parentid[b]]
     return np.flatnonzero(inside)
+
+
+def geoms_around(
+    model: mujoco.MjModel,
+    data: mujoco.MjData,
+    geoms: list[int],
+    p: Float[np.ndarray, "3"],
+    radius: float,
+) -> list[int]:
+    """The geoms whose boxes come within `radius` (m) of a point, in the state of `data`."""
+    kept = []
+    for g in geoms:
+        local = data.geom_xmat[g].reshape(3, 3).T @ (p - data.geom_xpos[g]) - model.geom_aabb[g, :3]
+        outside = np.maximum(np.abs(local) - model.geom_aabb[g, 3:], 0)
+        if np.linalg.norm(outside) < radius:
+            kept.append(g)
+    return kept
 
 
 def set_free(

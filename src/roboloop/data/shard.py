@@ -1,6 +1,6 @@
 """One episode in one file, written by any worker in any order: an Arrow table with a single row.
 
-The bytes depend on the episode only: an Arrow IPC stream, and its CRC-32. A fifth of the time that
+The bytes depend on the episode only: an Arrow IPC stream, and its CRC-32. A third of the time that
 Parquet takes, for what is soon read again and removed. Columns are the fields of `Episode`, arrays
 flattened; a camera `front` has `front.video` (mp4), `front.size` (height, width) and
 `front.histogram`.

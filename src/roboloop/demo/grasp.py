@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
+from roboloop.cell import geoms_around
 from roboloop.robot import Robot
 
 N_RAYS, N_RAYS_NEAR = 1000, 400
@@ -67,7 +68,7 @@ def antipodal_grasps(
         )
         if model.geom_contype[g] or model.geom_conaffinity[g]
     ]
-    aimed = geoms if near is None else _around(model, data, geoms, near, radius)
+    aimed = geoms if near is None else geoms_around(model, data, geoms, near, radius)
     pairs = []
     n_rays = N_RAYS if near is None else N_RAYS_NEAR
     for _ in range(n_rays if aimed else 0):
@@ -137,19 +138,6 @@ def _closing_axis(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         v[2] = 0.0
     return v / np.linalg.norm(v)
-
-
-def _around(
-    model: mujoco.MjModel, data: mujoco.MjData, geoms: list[int], p: np.ndarray, radius: float
-) -> list[int]:
-    """The geoms whose boxes come within `radius` of a point."""
-    kept = []
-    for g in geoms:
-        local = data.geom_xmat[g].reshape(3, 3).T @ (p - data.geom_xpos[g]) - model.geom_aabb[g, :3]
-        outside = np.maximum(np.abs(local) - model.geom_aabb[g, 3:], 0)
-        if np.linalg.norm(outside) < radius:
-            kept.append(g)
-    return kept
 
 
 def _point_in(

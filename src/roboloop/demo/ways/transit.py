@@ -19,7 +19,7 @@ STEP = 0.06
 GROWTH = 0.4
 """A tree grows by at most this much at a time, largest joint, rad."""
 MAX_CHECKS = 3000
-"""Configurations that a transit may check, 0.05 ms each."""
+"""Configurations that a transit may check, 10 us each."""
 SHORTCUTS = 40
 """Pairs of points on a found way that are tried to be joined straight."""
 PROPOSED_SHARE, SPREAD = 0.7, 0.1
