@@ -236,7 +236,13 @@ class ClosedLoop:
         self._go_to(grasped[-1] if grasped else 0, why)
 
     def _all_but_hands_done(self) -> bool:
-        """Whether all of the task's success holds that is not about where hands are."""
+        """Whether all of the task's success holds that is not about where hands are.
+
+        What a hand still holds, and can put anywhere, is not where it has to be.
+        """
+        held = self._held(self._index)
+        if any(arm.is_free(what) and not self._lost(arm, what) for arm, what in held):
+            return False
         hands = {arm.eef for arm in self.cell.arms}
         others = [c for c in self.cell.success if not c.names()[0] & hands]
         return bool(others) and all(c.violation(self._values) <= 0 for c in others)
