@@ -144,12 +144,15 @@ def test_a_run_is_drawn_while_it_goes_on(whole, tmp_path):
         write_shard(out, episode.seed, episode)
     kept = [row["attempt"] for row in rows if row["episode"] is not None]
     reasons = [row["cause"] for row in rows][: kept[-1] + 1]
-    watch = Watch(out, Material(whole / "scene", whole / "task"))
-    watch.see(reasons[:2])
+    names = [name for name in rows[0] if name.startswith("start.")]
+    starts = [[row[name] for name in names] for row in rows]
+    named = [name.removeprefix("start.") for name in names]
+    watch = Watch(out, Material(whole / "scene", whole / "task"), named)
+    watch.see(reasons[:2], starts[:2])
     assert (out / STARTS).exists() and not (out / PREVIEW).exists()
-    watch.see(reasons)
+    watch.see(reasons, starts[: len(reasons)])
     assert (out / PREVIEW).read_bytes() == (done / PREVIEW).read_bytes()
-    watch.draw_starts([row["cause"] for row in rows])
+    watch.draw_starts([row["cause"] for row in rows], starts)
     assert (out / STARTS).read_bytes() == (done / STARTS).read_bytes()
     assert video.count_packets(done / FILM) > 20
 

@@ -13,7 +13,7 @@ import pytest
 from roboloop.causes import count_failures
 from roboloop.demo.chunks import HOPELESS, run_chunks, succeeded
 from roboloop.errors import RoboloopError
-from roboloop.jobs import map_jobs
+from roboloop.jobs import Workers, map_jobs
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
 
@@ -66,6 +66,23 @@ def test_who_stops_asking_ends_the_work(workers: int, tmp_path: Path):
     next(results)
     results.close()
     assert len(list(tmp_path.iterdir())) <= 10
+
+
+def slowly(folder: Path, x: int) -> int:
+    (folder / f"begun {x}").touch()
+    time.sleep(0.5)
+    return x
+
+
+def test_units_that_wait_in_a_worker_are_not_begun_when_nobody_asks_any_more(tmp_path: Path):
+    with Workers(1 + 1, needs="time") as workers:
+        results = workers.map(partial(slowly, tmp_path), range(100))
+        assert next(results) == 0
+        results.close()
+        begun = len(list(tmp_path.iterdir()))
+        assert begun <= 4  # two that ran and the two that came next
+        assert list(workers.map(square, range(3))) == [0, 1, 4]  # it can be asked again
+    assert len(list(tmp_path.iterdir())) == begun
 
 
 def test_a_killed_worker_is_made_up_for(tmp_path: Path):
@@ -152,7 +169,7 @@ def test_results_that_are_written_elsewhere_are_an_error(tmp_path: Path, monkeyp
 def test_a_cluster_that_does_not_answer_is_an_error(address: str, problem: str):
     pytest.importorskip("ray")
     with pytest.raises(RoboloopError, match=problem):
-        next(map_jobs(square, range(3), cluster=address))
+        next(Workers(cluster=address).map(square, range(3)))
 
 
 def die_once_then_refuse(marker: Path, x: int) -> int:
@@ -166,10 +183,10 @@ def test_a_cluster_gives_results_in_order_and_makes_up_for_the_dead(tmp_path: Pa
 from functools import partial
 from pathlib import Path
 from roboloop.errors import RoboloopError
-from roboloop.jobs import map_jobs
+from roboloop.jobs import Workers
 from test_jobs import die_once_then_refuse
 work = partial(die_once_then_refuse, Path({str(tmp_path / "died")!r}))
-results = map_jobs(work, range(9), 2, "local")
+results = Workers(2, "local").map(work, range(9))
 assert [next(results) for _ in range(8)] == [*range(8)]
 try:
     next(results)

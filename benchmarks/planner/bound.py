@@ -122,9 +122,7 @@ def leg(R_end, p_end, way, turn, off_p, off_r, body, radii, grid, low, slope):
             a = k / (n - 1)
             spread = off_r * (math.sin(a * half) / math.sin(half) if half > 1e-6 else a)
             R = R_end @ rotation(a * turn)
-            total += near(
-                R, p_end + a * way, a * off_p, spread, body, radii, grid, low, slope
-            )
+            total += near(R, p_end + a * way, a * off_p, spread, body, radii, grid, low, slope)
         best = min(best, total)
     return best
 

@@ -6,10 +6,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from ctypes import c_bool
+from importlib import import_module
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from roboloop.cluster import map_on_cluster
 from roboloop.errors import RoboloopError
@@ -23,68 +25,116 @@ MAX_LOSSES = 1
 """Times that workers may die, in a row without a result, before it is an error."""
 
 
-def map_jobs(
-    fn: Callable[[Item], Result],
-    items: Sequence[Item],
-    workers: int = 1,
-    cluster: str | None = None,
-) -> Iterator[Result]:
-    """Yield `fn(item)` for every item, in order, whatever the number of workers.
+class Workers:
+    """Processes of this machine, or a cluster's, that do units of work; a context manager.
 
-    Who stops asking ends the work: units that run are finished, others not begun. Workers ignore
-    Ctrl-C, which a terminal sends to them too. When a worker dies, the units without a result run
-    again, so `fn` must bear being run twice.
+    Processes ignore Ctrl-C, which a terminal sends to them too. When one dies, the units without a
+    result run again, so that what is done has to bear being done twice.
 
     Args:
-        fn: A module-level function, or a `partial` of one.
-        items: What to do, picklable.
-        workers: Processes; 1 works in this one.
+        n: Processes; 1 works in this one.
         cluster: Address of a Ray cluster that does the work; see `map_on_cluster`.
-
-    Raises:
-        RoboloopError: Workers died, twice at the same place; or no such cluster answers.
+        needs: A module that processes import as soon as there are any, while this one still has
+            other things to do.
     """
-    if cluster is not None:
-        yield from map_on_cluster(fn, items, cluster, workers)
-        return
-    if workers <= 1:
-        yield from map(fn, items)
-        return
-    n_done = losses = 0
-    while n_done < len(items):
+
+    def __init__(self, n: int = 1, cluster: str | None = None, needs: str = "") -> None:
+        self._n, self._cluster, self._needs = n, cluster, needs
+        self._pool: ProcessPoolExecutor | None = None
+        if needs and n > 1 and cluster is None:
+            self._begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def map(self, fn: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """Yield `fn(item)` for every item, in order, whatever the number of workers.
+
+        Who stops asking ends the work, and the processes: units that run are finished, others not
+        begun.
+
+        Args:
+            fn: A module-level function, or a `partial` of one.
+            items: What to do, picklable.
+
+        Raises:
+            RoboloopError: Workers died, twice at the same place; or no such cluster answers.
+        """
+        if self._cluster is not None:
+            yield from map_on_cluster(fn, items, self._cluster, self._n)
+            return
+        if self._n <= 1:
+            yield from map(fn, items)
+            return
+        n_done = losses = 0
+        while n_done < len(items):
+            try:
+                for result in self._run(fn, items[n_done:]):
+                    n_done, losses = n_done + 1, 0
+                    yield result
+            except BrokenProcessPool as error:
+                losses += 1
+                if losses > MAX_LOSSES:
+                    raise RoboloopError(
+                        f"a worker process was killed, twice, at unit {n_done} of {len(items)}",
+                        "out of memory? try fewer --workers",
+                    ) from error
+
+    def _run(self, fn: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        pool = self._pool or self._begin()
+        running: deque[Future[Result]] = deque()
         try:
-            for result in _run_pool(fn, items[n_done:], workers):
-                n_done, losses = n_done + 1, 0
-                yield result
-        except BrokenProcessPool as error:
-            losses += 1
-            if losses > MAX_LOSSES:
-                raise RoboloopError(
-                    f"a worker process was killed, twice, at unit {n_done} of {len(items)}",
-                    "out of memory? try fewer --workers",
-                ) from error
-
-
-def _run_pool(
-    fn: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
-    pool = ProcessPoolExecutor(
-        min(workers, len(items)), multiprocessing.get_context("spawn"), _start_worker
-    )
-    running: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            running.append(pool.submit(fn, item))
-            if len(running) >= AHEAD * workers:
+            for item in items:
+                running.append(pool.submit(_unit, fn, item))
+                if len(running) >= AHEAD * self._n:
+                    yield running.popleft().result()
+            while running:
                 yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        finally:
+            self._end()
+
+    def _begin(self) -> ProcessPoolExecutor:
+        spawn = multiprocessing.get_context("spawn")
+        self._stop = spawn.RawValue(c_bool, False)  # no lock, that a killed process might hold
+        self._pool = ProcessPoolExecutor(self._n, spawn, _start_worker, (self._stop,))
+        if self._needs:
+            for _ in range(self._n):
+                self._pool.submit(import_module, self._needs)
+        return self._pool
+
+    def _end(self) -> None:
+        """End the processes; units that a process already has in its queue are not begun."""
+        if self._pool:
+            self._stop.value = True
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
 
-def _start_worker() -> None:
+def map_jobs(
+    fn: Callable[[Item], Result], items: Sequence[Item], workers: int = 1
+) -> Iterator[Result]:
+    """Yield `fn(item)` for every item, in order; see `Workers.map`."""
+    with Workers(workers) as those:
+        yield from those.map(fn, items)
+
+
+_stopped = c_bool(False)
+"""Of a worker: whether nobody wants results any more."""
+
+
+def _unit(fn: Callable[[Item], Result], item: Item) -> Result:
+    if _stopped.value:
+        raise CancelledError
+    return fn(item)
+
+
+def _start_worker(stopped: c_bool) -> None:
     """Leave Ctrl-C to the parent and use one core, before anything heavy is imported."""
+    global _stopped
+    _stopped = stopped
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     threading.Thread(target=_end_with_parent, daemon=True).start()

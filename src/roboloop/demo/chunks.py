@@ -8,7 +8,7 @@ from typing import Any
 from roboloop import console
 from roboloop.errors import RoboloopError
 from roboloop.interval import percent
-from roboloop.jobs import map_jobs
+from roboloop.jobs import Workers
 from roboloop.run import Interruptible, read_json, write_json
 
 Work = Callable[[range], list[Any]]
@@ -33,10 +33,9 @@ def run_chunks(
     n: int,
     size: int,
     work: Work,
-    workers: int,
+    workers: int | Workers,
     good: Callable[[Any], bool],
     enough: int | None = None,
-    cluster: str | None = None,
     see: Callable[[list[Any]], None] | None = None,
 ) -> list[Any]:
     """Do attempts 0..n-1 and return their results in order.
@@ -47,15 +46,14 @@ def run_chunks(
         n: Number of attempts.
         size: Attempts in a chunk.
         work: Does a chunk.
-        workers: Processes.
+        workers: Processes, or how many.
         good: Which results count as successes, for progress and `enough`.
         enough: Stop after the chunk with which there are this many successes, or with which
             `HOPELESS` attempts have had none; None does all.
-        cluster: Address of a Ray cluster that does the chunks.
         see: Gets to see the results so far, after every chunk.
 
     Raises:
-        RoboloopError: See `map_jobs`; or the cluster does not write where this process reads.
+        RoboloopError: See `Workers.map`; or the cluster does not write where this process reads.
     """
     jobs = [
         _Job(work, range(i, min(i + size, n)), folder / "chunks" / f"{i:06d}.json")
@@ -65,8 +63,9 @@ def run_chunks(
     results: list[Any] = []
     kept = 0
     units = ("episodes", "kept") if enough else ("attempts", "tried")
-    with Interruptible() as stop, console.Progress(label, enough or n, *units) as progress:
-        fresh = map_jobs(_do, todo, workers, cluster)
+    those = Workers(workers) if isinstance(workers, int) else workers
+    with Interruptible() as stop, those, console.Progress(label, enough or n, *units) as progress:
+        fresh = those.map(_do, todo)
         for job in jobs:
             if not job.result.exists():
                 _advance(fresh, job)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 from tyro.conf import Positional
@@ -23,7 +23,7 @@ from roboloop.demo.execute import Attempt, attempt, rngs_for
 from roboloop.demo.slip import carrying_steps
 from roboloop.errors import RoboloopError
 from roboloop.generate.attempts import read_failures, write_attempts
-from roboloop.generate.coverage import binned, coverage, thinned
+from roboloop.generate.coverage import binned, coverage, start_names, start_of, thinned
 from roboloop.generate.diversity import diversity, hand_paths, source_paths
 from roboloop.generate.preview import (
     FAILURES,
@@ -40,6 +40,7 @@ from roboloop.generate.sources import read_recordings, read_sources
 from roboloop.generate.transform import Carrying, Transformer
 from roboloop.generate.upload import Upload
 from roboloop.interval import percent
+from roboloop.jobs import Workers
 from roboloop.record import to_plain
 from roboloop.render import stream_episode
 from roboloop.run import CommonFlags, Run
@@ -59,6 +60,15 @@ MIN_KEPT = 0.1
 """Below this share of successes the run stops: something is wrong."""
 SURPLUS = 1.5
 """Successes for each that is kept, to choose from."""
+
+
+class Outcome(TypedDict):
+    """What came of an attempt."""
+
+    reason: str
+    """Why it failed; empty for a success."""
+    start: list[float]
+    """Where things stood, as `start_names` says."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +151,14 @@ def run(config: Config) -> None:
         Run.open(out, "generate", config, config.seed, config.overwrite) as record,
         Upload(out, config.upload, record.manifest) as upload,
     ):
-        order = None if record.finished else _order(config, task)
-        if order is not None and config.only is not None:
-            _run_only(config, order, config.only, record)
-        elif order is not None:
-            _run_all(config, task, order, n, record, upload)
+        order, alone = None, config.only is not None
+        if not record.finished:
+            with Workers(config.workers, config.cluster, "" if alone else __name__) as workers:
+                order = _order(config, task)
+                if config.only is not None:
+                    _run_only(config, order, config.only, record)
+                else:
+                    _run_all(config, task, order, n, workers, record, upload)
         if config.failures and config.only is None:
             _draw_failures(config, order or _order(config, task))
         upload.finish()
@@ -168,36 +181,43 @@ def _order(config: Config, task: Task) -> list[int]:
 
 
 def _run_all(
-    config: Config, task: Task, order: list[int], n: int, record: Run, upload: Upload
+    config: Config,
+    task: Task,
+    order: list[int],
+    n: int,
+    workers: Workers,
+    record: Run,
+    upload: Upload,
 ) -> None:
     """Make attempts until enough succeed, choose which to keep, write dataset and figures."""
     out, limit = need_out(config.out), int(n / MIN_KEPT)
-    work = partial(_generate, config, order)
-    enough = ceil(n * SURPLUS) if config.balance else n
-    watch = Watch(out, config.material)
+    names = start_names(task, read_scene(config.scene / TWIN))
+    watch = Watch(out, config.material, names)
+    reasons, starts = list[str](), list[list[float]]()
 
-    def see(reasons: list[str]) -> None:
-        watch.see(reasons)
+    def see(outcomes: list[Outcome]) -> None:
+        for outcome in outcomes[len(reasons) :]:
+            reasons.append(outcome["reason"])
+            starts.append(outcome["start"])
+        watch.see(reasons, starts)
         upload.see(reasons)
 
-    flags = config.workers, succeeded, enough, config.cluster
-    reasons = run_chunks("generate", out, limit, CHUNK, work, *flags, see)
+    work, enough = partial(_generate, config, order), ceil(n * SURPLUS) if config.balance else n
+    run_chunks("generate", out, limit, CHUNK, work, workers, _has_succeeded, enough, see)
     upload.pause()
     failures = count_failures(reasons)
     good = np.array([succeeded(reason) for reason in reasons])
     if good.sum() < n:
         why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
         raise RoboloopError(f"only {good.sum()} of {len(good)} attempts succeeded", why, out)
-    names, starts = watch.names, watch.starts(len(reasons))
-    scenes = _scenes(config, range(len(reasons)))
-    kept = thinned(binned(starts), good, n) if config.balance else np.flatnonzero(good)[:n].tolist()
-    write_attempts(out, config.seed, scenes, reasons, kept, dict(zip(names, starts.T, strict=True)))
+    scenes, stood = _scenes(config, range(len(reasons))), np.array(starts)
+    kept = thinned(binned(stood), good, n) if config.balance else np.flatnonzero(good)[:n].tolist()
+    write_attempts(out, config.seed, scenes, reasons, kept, dict(zip(names, stood.T, strict=True)))
     write_views(out, calibrated_views(read_scene(config.scene / TWIN), task))
     info = finish_dataset(out, *task.dimension_names(), indices=kept)
-    watch.draw_starts(reasons)
+    watch.draw_starts(reasons, starts)
     draw_dataset(out, config.material)
-    chosen = np.isin(np.arange(len(good)), kept)
-    spread = coverage(names, starts, chosen)
+    spread = coverage(names, stood, np.isin(np.arange(len(good)), kept))
     recordings = read_recordings(config.demo, config.scene, config.task)
     unlike = diversity(hand_paths(out), source_paths(recordings))
     record.finish(
@@ -273,14 +293,19 @@ def _attempts(
     return list(zip(cells, results, strict=True))
 
 
-def _generate(config: Config, order: list[int], indices: range) -> list[str]:
-    """Make a chunk of attempts, render and write what succeeds, give the reasons of the rest."""
-    reasons, out = [], need_out(config.out)
+def _generate(config: Config, order: list[int], indices: range) -> list[Outcome]:
+    """Make a chunk of attempts, render and write what succeeds, say what came of each."""
+    outcomes, out = list[Outcome](), need_out(config.out)
     for index, (cell, result) in zip(indices, _attempts(config, order, indices), strict=True):
-        reasons.append(result.reason)
+        start = start_of(cell.task, cell.graph).tolist()
+        outcomes.append({"reason": result.reason, "start": start})
         if result.episode is not None and not result.reason:
             _write(out, index, cell, result.episode, config.px)
-    return reasons
+    return outcomes
+
+
+def _has_succeeded(outcome: Outcome) -> bool:
+    return succeeded(outcome["reason"])
 
 
 def _write(out: Path, index: int, cell: Cell, episode: Episode, px: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
 from roboloop import console
 from roboloop.cells import load_cells
@@ -19,12 +19,9 @@ from roboloop.data.episode import Episode
 from roboloop.data.part import open_part
 from roboloop.data.shard import list_shards, read_shard, unflatten
 from roboloop.errors import RoboloopError
-from roboloop.generate.coverage import start_names, start_of
 from roboloop.render import Renderer, episode_cameras
 from roboloop.run import write_bytes_atomic
 from roboloop.scatter import SUCCEEDED, scatter, start_panels
-from roboloop.scene.collection import TWIN, list_cousins, open_scene
-from roboloop.scene.folder import read_scene
 from roboloop.sheet import columns, draw_sheet
 from roboloop.task.spec import read_task
 
@@ -62,45 +59,41 @@ class Watch:
     Args:
         out: The dataset's folder.
         material: What it is made of.
+        names: Of what says where things stood; see `start_names`.
     """
 
-    def __init__(self, out: Path, material: Material) -> None:
-        self._out, self._material = out, material
-        self._task, self._twin = read_task(material.task), read_scene(material.scene / TWIN)
-        self._scenes = list_cousins(material.scene)
-        self._starts: list[np.ndarray] = []
-        self._due = 1
-        self.names = start_names(self._task, self._twin)
+    def __init__(self, out: Path, material: Material, names: Sequence[str]) -> None:
+        self._out, self._material, self._names = out, material, names
+        self._due, self._drawn = 1, False
 
-    def see(self, reasons: Sequence[str]) -> None:
+    def see(self, reasons: Sequence[str], starts: Sequence[Sequence[float]]) -> None:
         """Draw starts when there are twice as many, and episodes once there are enough.
 
         Args:
             reasons: Why attempts failed, from the first one on; empty for a success.
+            starts: Where things stood in them.
         """
         if len(reasons) >= self._due:
             self._due = 2 * len(reasons)
-            self.draw_starts(reasons)
-        good = [i for i, reason in enumerate(reasons) if not reason]
-        if len(good) < N_SHOWN or (self._out / PREVIEW).exists():
+            self.draw_starts(reasons, starts)
+        if self._drawn:
             return
+        good = [i for i, reason in enumerate(reasons) if not reason]
+        if len(good) < N_SHOWN:
+            return
+        self._drawn = True
         shards = list_shards(self._out)  # none where a finished dataset is taken up again
         shown = [_of_row(unflatten(read_shard(shards[i]))) for i in _few(good) if i in shards]
-        if shown and draw_episodes(self._out / PREVIEW, self._material, shown):
+        if (self._out / PREVIEW).exists() or not shown:
+            return
+        if draw_episodes(self._out / PREVIEW, self._material, shown):
             console.say(f"look      {self._out / PREVIEW}, {STARTS}")
 
-    def starts(self, n: int) -> Float[np.ndarray, "N F"]:
-        """Where things stood in the first `n` attempts, as `names` says."""
-        for i in range(len(self._starts), n):
-            scene = open_scene(self._scenes[i % len(self._scenes)], self._twin)
-            self._starts.append(start_of(self._task, scene))
-        return np.stack(self._starts[:n])
-
-    def draw_starts(self, reasons: Sequence[str]) -> None:
-        """Write where attempts started, and which of them failed."""
-        columns = dict(zip(self.names, self.starts(len(reasons)).T.tolist(), strict=True))
+    def draw_starts(self, reasons: Sequence[str], starts: Sequence[Sequence[float]]) -> None:
+        """Write where attempts started, and which of them failed; see `see`."""
+        panels = start_panels(dict(zip(self._names, zip(*starts, strict=True), strict=True)))
         outcomes = [FAILED if reason else SUCCEEDED for reason in reasons]
-        svg = scatter(start_panels(columns), outcomes, alone=True)
+        svg = scatter(panels, outcomes, alone=True)
         if svg:
             write_bytes_atomic(self._out / STARTS, svg.encode())
 
