@@ -1,21 +1,21 @@
 """How cheap can a path be at all? A proof, by branch and bound, that none costs less than a share.
 
-    python benchmarks/planner/bound.py [--problems pen-1 pour-1 stack-1] [--share 0.975]
+    python -m benchmarks.planner.bound [--problems pen-1 pour-1 stack-1] [--share 0.975]
 
 Shares are of the published planner's cost. A path's cost is at least, by its number of waypoints:
 
 - none: what the straight way costs, one number.
 - one, at `w`: the lengths and turns by way of `w`, three descents of inverse kinematics, and what
   both legs pay for being near obstacles.
-- two or more, `w` the last of them: the lengths and turns by way of `w`, four descents, and what the
-  last leg and `w` itself (it ends the leg before) pay. Whatever comes before it is let off.
+- two or more, `w` the last of them: the lengths and turns by way of `w`, four descents, and what
+  the last leg and `w` itself (it ends the leg before) pay. Whatever comes before it is let off.
 
 So six numbers say all: where `w` is and how the hand is turned there. Boxes of them are cut in
-halves until a box cannot hold a path below the share. In a box whose middle is `m` and which reaches
-`p` metres and `r` radians from it, what is a share `a` of a leg from its fixed end is off by at most
-`a p` and, as turns spread, `sin(a h) / sin(h) r` (`h` is half the leg's largest turn); a point of the
-hand by that turn times its distance from the hand's origin, and its depth in the grid by all that
-times the grid's steepest slope.
+halves until a box cannot hold a path below the share. In a box that reaches `p` metres and `r`
+radians from its middle, what is a share `a` of a leg from its fixed end is off by at most `a p`
+and, as turns spread, `sin(a h) / sin(h) r`, where `h` is half the leg's largest turn; a point of
+the hand by that turn times its distance from the hand's origin, and its depth in the grid by all
+that times the grid's steepest slope.
 """
 
 import argparse
@@ -32,9 +32,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from problems import Problem, load  # noqa: E402
-from score import STEP, TURN, Scorer  # noqa: E402
-
-from roboloop import pose  # noqa: E402
+from score import STEP, TURN, Scorer, _angle  # noqa: E402
 
 MARGIN, WEIGHT, LENGTH = 0.20, 0.5, 4.0
 """The published path objective's, see `score.py`."""
@@ -128,60 +126,75 @@ def leg(R_end, p_end, way, turn, off_p, off_r, body, radii, grid, low, slope):
 
 
 @numba.njit(cache=True)
-def search(ends, share, is_last, body, grid, low, slope, first, smallest):
-    """Whether no box holds a path below a cost. Returns boxes looked at, and the least left over.
+def least(ends, box, share, is_last, body, radii, grid, low, slope):
+    """The least that a path by way of a waypoint in a box costs; more than `share` is not told.
 
-    `ends` are the start's and the goal's pose; `is_last` leaves out the first leg.
+    Args:
+        ends: The start's and the goal's pose.
+        box: Middle and half widths of positions (m) and turns from the start's (rotation vector).
+        share: What costs more need not be known exactly.
+        is_last: Whether other waypoints come before; what is before this one is let off.
+        body: Points of the hand.
+        radii: How far they are from its origin, m.
+        grid: Depths at its nodes, m.
+        low: Its lowest and its highest corner, m.
+        slope: The steepest slope in it.
     """
-    radii = np.sqrt((body**2).sum(1))
     R_s, p_s = np.ascontiguousarray(ends[0, :3, :3]), ends[0, :3, 3].copy()
     R_g, p_g = np.ascontiguousarray(ends[1, :3, :3]), ends[1, :3, 3].copy()
-    fixed = 4.0 if is_last else 3.0
+    p, turn_s, half = box[:3], box[3:6], box[6:]
+    off_p, off_r = _length(half[:3]), _length(half[3:])
+    to_s, to_g = p - p_s, p - p_g
+    l_s, l_g = _length(to_s), _length(to_g)
+    length = l_s + l_g
+    if min(l_s, l_g) > 1e-9:  # convex: above its tangent
+        length -= (np.abs(to_s / l_s + to_g / l_g) * half[:3]).sum()
+    else:
+        length -= 2 * off_p
+    R = R_s @ rotation(turn_s)
+    turn_g = rotation_vector(R_g.T @ R)
+    turn = _length(turn_s) + _length(turn_g) - 2 * off_r
+    length = max(length, _length(p_g - p_s))
+    turn = max(turn, _length(rotation_vector(R_s.T @ R_g)))
+    cost = LENGTH * (length + turn) + (4.0 if is_last else 3.0)
+    if cost > share:
+        return cost
+    cost += leg(R_g, p_g, to_g, turn_g, off_p, off_r, body, radii, grid, low, slope)
+    if is_last:
+        return cost + near(R, p, off_p, off_r, body, radii, grid, low, slope)
+    if cost > share:
+        return cost
+    return cost + leg(R_s, p_s, to_s, turn_s, off_p, off_r, body, radii, grid, low, slope)
+
+
+@numba.njit(cache=True)
+def search(ends, first, share, is_last, body, radii, grid, low, slope, smallest):
+    """Look for a small box that may hold a path below a cost; see `least`.
+
+    Returns boxes looked at, and the least of that box: infinite where there is none.
+    """
     arm = radii.mean()
-    straight = _length(p_g - p_s), _length(rotation_vector(R_s.T @ R_g))
     stack = np.empty((4096, 12))
     stack[0] = first
-    n, n_boxes, left = 1, 0, np.inf
+    n, n_boxes = 1, 0
     while n:
         n -= 1
         n_boxes += 1
-        middle, half = stack[n, :6].copy(), stack[n, 6:].copy()
-        off_p, off_r = _length(half[:3]), _length(half[3:])
-        to_s, to_g = middle[:3] - p_s, middle[:3] - p_g
-        l_s, l_g = _length(to_s), _length(to_g)
-        length = l_s + l_g
-        if min(l_s, l_g) > 1e-9:  # convex: above its tangent
-            length -= (np.abs(to_s / l_s + to_g / l_g) * half[:3]).sum()
-        else:
-            length -= 2 * off_p
-        turn_s = middle[3:]
-        R = R_s @ rotation(turn_s)
-        turn_g = rotation_vector(R_g.T @ R)
-        turn = max(_length(turn_s) + _length(turn_g) - 2 * off_r, straight[1])
-        cost = LENGTH * (max(length, straight[0]) + turn) + fixed
+        box = stack[n].copy()
+        cost = least(ends, box, share, is_last, body, radii, grid, low, slope)
         if cost > share:
             continue
-        cost += leg(R_g, p_g, to_g, turn_g, off_p, off_r, body, radii, grid, low, slope)
-        if is_last:
-            cost += near(R, middle[:3], off_p, off_r, body, radii, grid, low, slope)
-        elif cost <= share:
-            cost += leg(R_s, p_s, to_s, turn_s, off_p, off_r, body, radii, grid, low, slope)
-        if cost > share:
-            continue
-        if off_p + arm * off_r < smallest:
-            left = min(left, cost)
-            continue
-        widest = 0
-        for k in range(6):
-            weight, most = (1.0 if k < 3 else arm), (1.0 if widest < 3 else arm)
-            if weight * half[k] > most * half[widest]:
-                widest = k
-        half[widest] /= 2
+        size = box[6:].copy()
+        size[3:] *= arm
+        if _length(size) < smallest:
+            return n_boxes, cost
+        widest = np.argmax(size)
+        box[6 + widest] /= 2
         for side in (-1, 1):
-            stack[n, :6], stack[n, 6:] = middle, half
-            stack[n, widest] += side * half[widest]
+            stack[n] = box
+            stack[n, widest] += side * box[6 + widest]
             n += 1
-    return n_boxes, left
+    return n_boxes, np.inf
 
 
 def steepest(grid: np.ndarray, steps: list[float]) -> float:
@@ -196,37 +209,38 @@ def steepest(grid: np.ndarray, steps: list[float]) -> float:
     return float(np.sqrt(squares.max()))
 
 
-def prove(problem: Problem, cost: float) -> tuple[str, int]:
-    """Prove that no path costs less; an empty sentence, or what is not proven. And boxes."""
-    scorer = Scorer(problem)
-    depth = scorer._depth
-    low = np.array([[axis[0], axis[-1]] for axis in depth.grid]).T.copy()
-    slope = steepest(depth.values, [axis[1] - axis[0] for axis in depth.grid])
-    ends = np.array([problem.reach.T_start, problem.T_world_goal])
-    if scorer.path([])["cost"] < cost:
-        return "the straight way is cheaper", 0
-    turn = pose.matrix_to_rotvec(ends[0, :3, :3].T @ ends[1, :3, :3])
-    straight = np.linalg.norm(ends[1, :3, 3] - ends[0, :3, 3]), np.linalg.norm(turn)
-    n_boxes = 0
-    for is_last in (False, True):
-        spare = (cost - (4 if is_last else 3)) / LENGTH - sum(straight)
+def first_box(start: np.ndarray, goal: np.ndarray, spare: float) -> np.ndarray:
+    """The box of all waypoints by way of which a path is longer by at most `spare`, m and rad."""
+    way, turn = float(np.linalg.norm(goal[:3, 3] - start[:3, 3])), _angle(start, goal)
+    middle = (start[:3, 3] + goal[:3, 3]) / 2
+    half = np.repeat([(way + spare) / 2, min(turn + spare, math.pi)], 3)
+    return np.concatenate([middle, np.zeros(3), half])
+
+
+class Bound:
+    """Bounds on the paths of one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        depth = Scorer(problem)._depth
+        self.problem, body = problem, problem.reach.body
+        self._ends = np.array([problem.reach.T_start, problem.T_world_goal])
+        low = np.array([[axis[0], axis[-1]] for axis in depth.grid]).T.copy()
+        slope = steepest(depth.values, [axis[1] - axis[0] for axis in depth.grid])
+        self._known = body, np.linalg.norm(body, axis=1), depth.values, low, slope
+
+    def least(self, box: np.ndarray, is_last: bool, share: float = np.inf) -> float:
+        """The least that a path by way of a box costs; see `least`."""
+        return least(self._ends, box, share, is_last, *self._known)
+
+    def search(self, share: float, is_last: bool, smallest: float = SMALLEST) -> tuple[int, float]:
+        """Look for a path below a cost; see `search`."""
+        start, goal = self._ends
+        straight = LENGTH * (np.linalg.norm(goal[:3, 3] - start[:3, 3]) + _angle(start, goal))
+        spare = (share - straight - (4 if is_last else 3)) / LENGTH
         if spare < 0:
-            continue
-        # all places and turns by way of which a path is not too long by itself
-        first = np.empty(12)
-        for part, way in ((slice(0, 3), straight[0]), (slice(3, 6), straight[1])):
-            first[part] = ends[:, :3, 3].mean(0) if part.start == 0 else turn / 2
-            first[6:][part] = (way + spare) / 2
-        first[9:] = np.minimum(straight[1] + spare, math.pi) if straight[1] else spare
-        first[3:6] = 0.0
-        n, left = search(
-            ends, cost, is_last, problem.reach.body, depth.values, low, slope, first, SMALLEST
-        )
-        n_boxes += n
-        if left < np.inf:
-            which = "two or more waypoints" if is_last else "one waypoint"
-            return f"a path with {which} might cost {left:.3f}", n_boxes
-    return "", n_boxes
+            return 0, np.inf
+        box = first_box(start, goal, float(spare))
+        return search(self._ends, box, share, is_last, *self._known, smallest)
 
 
 def main() -> None:
@@ -238,12 +252,15 @@ def main() -> None:
     published = json.loads((HERE / "published.json").read_text())
     for problem in load():
         if problem.name in options.problems:
-            begin = process_time()
             cost = options.share * published[problem.name]["path_cost"]
-            why, n_boxes = prove(problem, cost)
-            spent = process_time() - begin
-            said = why or f"no path costs less than {cost:.3f}"
-            print(f"{problem.name}: {said} ({n_boxes} boxes, {spent:.0f} CPU s)", flush=True)
+            bound, straight = Bound(problem), Scorer(problem).path([])["cost"]
+            print(f"{problem.name}: none below {cost:.3f}? without a waypoint {straight:.3f}")
+            for is_last, which in ((True, "two or more waypoints"), (False, "one waypoint")):
+                begin = process_time()
+                n_boxes, left = bound.search(cost, is_last)
+                said = "none" if left == np.inf else f"not proven, at least {left:.3f}"
+                spent = f"{n_boxes:,} boxes, {process_time() - begin:.0f} CPU s"
+                print(f"  with {which}: {said} ({spent})", flush=True)
 
 
 if __name__ == "__main__":
