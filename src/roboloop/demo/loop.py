@@ -31,8 +31,9 @@ EMPTY = 0.02
 BROKEN_STEPS = 4
 """A path constraint that fails, by more than its slack and than when the plan was made, for so many
 control steps is broken."""
-WAIT_STEPS, MAX_TRIES = 6, 4
-"""Pause after a stage could not be planned; how often a stage is tried before it is given up."""
+WAIT_STEPS, MAX_TRIES, MAX_HELD_TRIES = 6, 4, 2
+"""Pause after a stage could not be planned; how often a stage is tried before it is given up, and
+one in which something is held."""
 GAIN = 0.9
 """A try that leaves at most this share of what was missing is not counted."""
 MAX_BACK = 12
@@ -218,22 +219,25 @@ class ClosedLoop:
         return {name: p} if np.linalg.norm(p - p_hand) > NEAR else {}
 
     def _back(self, why: str) -> None:
-        """Begin again the last step that holds: the one in which something was grasped.
-
-        Where all that is left is that hands get away, it goes on to that.
-        """
-        if self._all_but_hands_done():
-            self._say(f"{why}, where it has to be")
-            for body in [*self.belief.held]:
-                self.belief.hold(body, None)
-            self._rows.clear()
-            self._next()
-            return
+        """Begin again the last step that holds: the one in which something was grasped."""
         stages, before = self.cell.task.stages, range(self._index)
         grasped = [k for k in before if any(stages[i].grasp for i in self._steps[k])]
         if grasped:
             self.planner.blame(grasped[-1])
-        self._go_to(grasped[-1] if grasped else 0, why)
+        self._begin_again(grasped[-1] if grasped else 0, why)
+
+    def _begin_again(self, index: int | None, why: str) -> None:
+        """Go to a step, or give up.
+
+        Where all that is left is that hands get away, it goes to the last step, which does that.
+        """
+        last = len(self._steps) - 1
+        if self._all_but_hands_done():
+            index, why = last, f"{why}, where it has to be"
+        if index is None:
+            self._give_up(why)
+        else:
+            self._go_to(index, why)
 
     def _all_but_hands_done(self) -> bool:
         """Whether all of the task's success holds that is not about where hands are.
@@ -344,8 +348,7 @@ class ClosedLoop:
             for index, stage in enumerate(self.cell.task.stages):
                 if stage.grasp:  # the same again may well end the same way
                     self.planner.blame(index)
-            first = self._index if self._all_but_hands_done() else 0
-            self._go_to(first, f"not done: that {left.sentence} fails")
+            self._begin_again(0, f"not done: that {left.sentence} fails")
 
     def _missed_by(self) -> tuple[str, float]:
         """The constraint of the sub-goal that fails most, in words, and by how much, in its slack.
@@ -370,8 +373,10 @@ class ClosedLoop:
             self._rows.clear()
             self._started, self._wait = False, WAIT_STEPS
             self._say(problem)
-            if self._tries >= (2 if self._held(self._index) else MAX_TRIES):
-                self._stuck(problem)
+            if not self._held(self._index) and self._tries >= MAX_TRIES:
+                self._begin_again(None, problem)
+            elif self._held(self._index) and self._tries >= MAX_HELD_TRIES:
+                self._back(problem)
 
     def _try_plan(self, warm: bool = False) -> str:
         """Plan the running stage from here, in place; what prevents it, if anything.
@@ -387,15 +392,6 @@ class ClosedLoop:
         self._anchor = self._anchor_points()
         self._started = True
         return ""
-
-    def _stuck(self, problem: str) -> None:
-        last = len(self._steps) - 1
-        if self._held(self._index):
-            self._back(problem)
-        elif self._index < last and self._all_but_hands_done():
-            self._go_to(last, problem)
-        else:
-            self._give_up(problem)
 
     def _give_up(self, problem: str) -> None:
         self.finished, self.problem = True, problem
