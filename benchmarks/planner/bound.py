@@ -15,7 +15,7 @@ halves until a box cannot hold a path below the share. In a box that reaches `p`
 radians from its middle, what is a share `a` of a leg from its fixed end is off by at most `a p`
 and, as turns spread, `sin(a h) / sin(h) r`, where `h` is half the leg's largest turn; a point of
 the hand by that turn times its distance from the hand's origin, and its depth in the grid by all
-that times the grid's steepest slope.
+that times the steepest slope that the grid has thereabouts.
 """
 
 import argparse
@@ -27,15 +27,18 @@ from time import process_time
 
 import numba
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from problems import Problem, load  # noqa: E402
-from score import STEP, TURN, Scorer, _angle  # noqa: E402
+from score import CELL, STEP, TURN, Scorer, _angle  # noqa: E402
 
 MARGIN, WEIGHT, LENGTH = 0.20, 0.5, 4.0
 """The published path objective's, see `score.py`."""
+N_LEVELS = 6
+"""Distances within which slopes are known by themselves."""
 SMALLEST = 1e-3
 """Boxes that reach less far (m) are not cut: the share is not proven."""
 
@@ -70,7 +73,7 @@ def _length(v):
 
 
 @numba.njit(cache=True)
-def near(R, p, off_p, off_r, body, radii, grid, low, slope):
+def near(R, p, off_p, off_r, body, radii, grid, low, slopes):
     """The least that the points pay with the hand within `off_p` (m), `off_r` (rad) of a pose."""
     total = 0.0
     i, f = np.empty(3, np.int64), np.empty(3)
@@ -92,7 +95,10 @@ def near(R, p, off_p, off_r, body, radii, grid, low, slope):
             share = (f[0] if a else 1 - f[0]) * (f[1] if c else 1 - f[1])
             share *= f[2] if d else 1 - f[2]
             depth += share * grid[i[0] + a, i[1] + c, i[2] + d]
-        depth -= slope * off
+        level = 0
+        while level < len(slopes) - 1 and CELL * (1 << level) < off:
+            level += 1
+        depth -= slopes[level, i[0], i[1], i[2]] * off
         if is_out:
             depth = 0.0
         elif may_be_out:
@@ -102,7 +108,7 @@ def near(R, p, off_p, off_r, body, radii, grid, low, slope):
 
 
 @numba.njit(cache=True)
-def leg(R_end, p_end, way, turn, off_p, off_r, body, radii, grid, low, slope):
+def leg(R_end, p_end, way, turn, off_p, off_r, body, radii, grid, low, slopes):
     """The least that a leg's samples pay, without the one at its fixed end.
 
     From its fixed end the leg goes by `way` (m) and turns by `turn` (a rotation vector).
@@ -120,13 +126,13 @@ def leg(R_end, p_end, way, turn, off_p, off_r, body, radii, grid, low, slope):
             a = k / (n - 1)
             spread = off_r * (math.sin(a * half) / math.sin(half) if half > 1e-6 else a)
             R = R_end @ rotation(a * turn)
-            total += near(R, p_end + a * way, a * off_p, spread, body, radii, grid, low, slope)
+            total += near(R, p_end + a * way, a * off_p, spread, body, radii, grid, low, slopes)
         best = min(best, total)
     return best
 
 
 @numba.njit(cache=True)
-def least(ends, box, share, is_last, body, radii, grid, low, slope):
+def least(ends, box, share, is_last, body, radii, grid, low, slopes):
     """The least that a path by way of a waypoint in a box costs; more than `share` is not told.
 
     Args:
@@ -138,7 +144,7 @@ def least(ends, box, share, is_last, body, radii, grid, low, slope):
         radii: How far they are from its origin, m.
         grid: Depths at its nodes, m.
         low: Its lowest and its highest corner, m.
-        slope: The steepest slope in it.
+        slopes: The steepest slopes in it; see `steepest`.
     """
     R_s, p_s = np.ascontiguousarray(ends[0, :3, :3]), ends[0, :3, 3].copy()
     R_g, p_g = np.ascontiguousarray(ends[1, :3, :3]), ends[1, :3, 3].copy()
@@ -159,16 +165,16 @@ def least(ends, box, share, is_last, body, radii, grid, low, slope):
     cost = LENGTH * (length + turn) + (4.0 if is_last else 3.0)
     if cost > share:
         return cost
-    cost += leg(R_g, p_g, to_g, turn_g, off_p, off_r, body, radii, grid, low, slope)
+    cost += leg(R_g, p_g, to_g, turn_g, off_p, off_r, body, radii, grid, low, slopes)
     if is_last:
-        return cost + near(R, p, off_p, off_r, body, radii, grid, low, slope)
+        return cost + near(R, p, off_p, off_r, body, radii, grid, low, slopes)
     if cost > share:
         return cost
-    return cost + leg(R_s, p_s, to_s, turn_s, off_p, off_r, body, radii, grid, low, slope)
+    return cost + leg(R_s, p_s, to_s, turn_s, off_p, off_r, body, radii, grid, low, slopes)
 
 
 @numba.njit(cache=True)
-def search(ends, first, share, is_last, body, radii, grid, low, slope, smallest):
+def search(ends, first, share, is_last, body, radii, grid, low, slopes, smallest):
     """Look for a small box that may hold a path below a cost; see `least`.
 
     Returns boxes looked at, and the least of that box: infinite where there is none.
@@ -181,7 +187,7 @@ def search(ends, first, share, is_last, body, radii, grid, low, slope, smallest)
         n -= 1
         n_boxes += 1
         box = stack[n].copy()
-        cost = least(ends, box, share, is_last, body, radii, grid, low, slope)
+        cost = least(ends, box, share, is_last, body, radii, grid, low, slopes)
         if cost > share:
             continue
         size = box[6:].copy()
@@ -197,8 +203,11 @@ def search(ends, first, share, is_last, body, radii, grid, low, slope, smallest)
     return n_boxes, np.inf
 
 
-def steepest(grid: np.ndarray, steps: list[float]) -> float:
-    """The steepest slope of an interpolated grid, m/m: in a cell its edges are."""
+def steepest(grid: np.ndarray, steps: list[float]) -> np.ndarray:
+    """The steepest slope of an interpolated grid (m/m) around each cell: in a cell its edges are.
+
+    Within 1, 2, 4, ... cells, and last of all in the whole grid.
+    """
     squares = np.zeros([n - 1 for n in grid.shape])
     for axis, step in enumerate(steps):
         slope = np.abs(np.diff(grid, axis=axis)) / step
@@ -206,7 +215,9 @@ def steepest(grid: np.ndarray, steps: list[float]) -> float:
             low, high = (np.delete(slope, at, other) for at in (-1, 0))
             slope = np.maximum(low, high)
         squares += slope**2
-    return float(np.sqrt(squares.max()))
+    slopes = np.sqrt(squares)
+    near = [maximum_filter(slopes, 2 * (1 << level) + 1) for level in range(N_LEVELS)]
+    return np.stack([*near, np.full_like(slopes, slopes.max())])
 
 
 def first_box(start: np.ndarray, goal: np.ndarray, spare: float) -> np.ndarray:
@@ -225,8 +236,8 @@ class Bound:
         self.problem, body = problem, problem.reach.body
         self._ends = np.array([problem.reach.T_start, problem.T_world_goal])
         low = np.array([[axis[0], axis[-1]] for axis in depth.grid]).T.copy()
-        slope = steepest(depth.values, [axis[1] - axis[0] for axis in depth.grid])
-        self._known = body, np.linalg.norm(body, axis=1), depth.values, low, slope
+        slopes = steepest(depth.values, [axis[1] - axis[0] for axis in depth.grid])
+        self._known = body, np.linalg.norm(body, axis=1), depth.values, low, slopes
 
     def least(self, box: np.ndarray, is_last: bool, share: float = np.inf) -> float:
         """The least that a path by way of a box costs; see `least`."""
