@@ -8,7 +8,8 @@ Shares are of the published planner's cost. A path's cost is at least, by its nu
 - one, at `w`: the lengths and turns by way of `w`, three descents of inverse kinematics, and what
   both legs pay for being near obstacles.
 - two or more, `w` the last of them: the lengths and turns by way of `w`, four descents, and what
-  the last leg and `w` itself (it ends the leg before) pay. Whatever comes before it is let off.
+  the last leg pays, `w` itself once more (it ends the leg before), and the two samples before it:
+  one waypoint twice, within two steps, or two samples within one and a half steps and three.
 
 So six numbers say all: where `w` is and how the hand is turned there. Boxes of them are cut in
 halves until a box cannot hold a path below the share. In a box that reaches `p` metres and `r`
@@ -167,7 +168,11 @@ def least(ends, box, share, is_last, body, radii, grid, low, slopes):
         return cost
     cost += leg(R_g, p_g, to_g, turn_g, off_p, off_r, body, radii, grid, low, slopes)
     if is_last:
-        return cost + near(R, p, off_p, off_r, body, radii, grid, low, slopes)
+        at = np.zeros(4)
+        for k, steps in enumerate((0.0, 1.5, 2.0, 3.0)):
+            away_p, away_r = off_p + steps * STEP, off_r + steps * TURN
+            at[k] = near(R, p, away_p, away_r, body, radii, grid, low, slopes)
+        return cost + at[0] + min(2 * at[2], at[1] + at[3])
     if cost > share:
         return cost
     return cost + leg(R_s, p_s, to_s, turn_s, off_p, off_r, body, radii, grid, low, slopes)

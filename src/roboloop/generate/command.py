@@ -1,6 +1,7 @@
 """`roboloop generate`: multiply seed episodes over the cousins of a scene."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -32,6 +33,7 @@ from roboloop.generate.preview import (
     draw_dataset,
     draw_episodes,
     of_failure,
+    to_show,
 )
 from roboloop.generate.rank import N_PLANNED, rank
 from roboloop.generate.segments import MAX_OFFSET
@@ -214,9 +216,13 @@ def _run_all(
     kept = thinned(binned(stood), good, n) if config.balance else np.flatnonzero(good)[:n].tolist()
     write_attempts(out, config.seed, scenes, reasons, kept, dict(zip(names, stood.T, strict=True)))
     write_views(out, calibrated_views(read_scene(config.scene / TWIN), task))
-    info = finish_dataset(out, *task.dimension_names(), indices=kept)
+    shown = to_show(out, kept)
+    with ThreadPoolExecutor(1) as pool:
+        finish = partial(finish_dataset, out, *task.dimension_names(), indices=kept)
+        finished = pool.submit(finish)
+        draw_dataset(out, config.material, shown)  # here, for OpenGL keeps to one thread
+        info = finished.result()
     watch.draw_starts(reasons, starts)
-    draw_dataset(out, config.material)
     spread = coverage(names, stood, np.isin(np.arange(len(good)), kept))
     recordings = read_recordings(config.demo, config.scene, config.task)
     unlike = diversity(hand_paths(out), source_paths(recordings))

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist
 
 from roboloop import pose
 from roboloop.data.episode import EEF_NAMES
-from roboloop.data.part import open_part
+from roboloop.data.part import read_columns, read_episodes
+from roboloop.data.reader import read_info, to_array
 from roboloop.generate.segments import Recording
 
 N_POINTS = 20
@@ -49,10 +51,11 @@ def hand_paths(folder: Path) -> Float[np.ndarray, "N P 3"]:
 
     Of several hands, the paths follow one another.
     """
-    part = open_part(folder)
-    eef = part.columns["action.eef"].astype(float)
-    positions = eef.reshape(len(eef), -1, len(EEF_NAMES))[..., :3]
-    rows = [part.starts[i] + _rows(int(part.lengths[i])) for i in _picked(len(part.lengths))]
+    info = read_info(folder)
+    eef, episodes = read_columns(info, ["action.eef"])["action.eef"], read_episodes(info)
+    starts, lengths = (to_array(episodes, n) for n in ("dataset_from_index", "length"))
+    positions = eef.astype(float).reshape(len(eef), -1, len(EEF_NAMES))[..., :3]
+    rows = [starts[i] + _rows(int(lengths[i])) for i in _picked(len(lengths))]
     return np.stack([_strung(positions[steps]) for steps in rows])
 
 
@@ -86,4 +89,6 @@ def _rows(n_steps: int) -> Int[np.ndarray, "P"]:
 def _distances(
     a: Float[np.ndarray, "N P 3"], b: Float[np.ndarray, "M P 3"]
 ) -> Float[np.ndarray, "N M"]:
-    return np.stack([np.linalg.norm(path - b, axis=-1).mean(-1) for path in a])
+    """Between each of `a` and each of `b`: mean over the path, m."""
+    n_points = a.shape[1]
+    return sum(cdist(a[:, i], b[:, i]) for i in range(n_points)) / n_points

@@ -16,6 +16,7 @@ from roboloop import console
 from roboloop.cells import load_cells
 from roboloop.data import video
 from roboloop.data.episode import Episode
+from roboloop.data.layout import INFO, SHARD
 from roboloop.data.part import open_part
 from roboloop.data.shard import list_shards, read_shard, unflatten
 from roboloop.errors import RoboloopError
@@ -23,6 +24,7 @@ from roboloop.render import Renderer, episode_cameras
 from roboloop.run import write_bytes_atomic
 from roboloop.scatter import SUCCEEDED, scatter, start_panels
 from roboloop.sheet import columns, draw_sheet
+from roboloop.sim import CONTROL_DT
 from roboloop.task.spec import read_task
 
 PREVIEW, FILM, STARTS = "preview.png", "preview.mp4", "starts.svg"
@@ -98,13 +100,23 @@ class Watch:
             write_bytes_atomic(self._out / STARTS, svg.encode())
 
 
-def draw_dataset(out: Path, material: Material) -> None:
-    """Write a sheet and a film of three episodes of a finished dataset."""
+def to_show(out: Path, kept: Sequence[int]) -> list[Shown]:
+    """Take three episodes from their shards, or from the dataset where it is finished.
+
+    Args:
+        out: The dataset's folder.
+        kept: The shards that are its episodes.
+    """
+    if not (out / INFO).exists():
+        return [_of_row(unflatten(read_shard(out / SHARD.format(index=i)))) for i in _few(kept)]
     part = open_part(out)
-    rows = [part.sim_row(episode) for episode in _few(range(part.info.n_episodes))]
-    shown = [_of_row(unflatten(row)) for row in rows]
+    return [_of_row(unflatten(part.sim_row(i))) for i in _few(range(part.info.n_episodes))]
+
+
+def draw_dataset(out: Path, material: Material, shown: Sequence[Shown]) -> None:
+    """Write a sheet and a film of episodes of a dataset."""
     if draw_episodes(out / PREVIEW, material, shown):
-        _write_film(out / FILM, material, shown, part.info.fps / FILM_STRIDE)
+        _write_film(out / FILM, material, shown)
 
 
 def draw_episodes(path: Path, material: Material, shown: Sequence[Shown]) -> bool:
@@ -149,7 +161,7 @@ def _few(items: Sequence[int]) -> list[int]:
     return [items[i] for i in picked]
 
 
-def _write_film(path: Path, material: Material, shown: Sequence[Shown], hz: float) -> None:
+def _write_film(path: Path, material: Material, shown: Sequence[Shown]) -> None:
     """Film episodes side by side, as the front camera sees them; the shorter ones stop."""
     cells = load_cells([material.scene / s.scene for s in shown], read_task(material.task))
     n_frames = max(len(s.states) for s in shown) // FILM_STRIDE + 1
@@ -159,4 +171,6 @@ def _write_film(path: Path, material: Material, shown: Sequence[Shown], hz: floa
             camera = episode_cameras(cell.model)[0]
             steps = np.minimum(np.arange(n_frames) * FILM_STRIDE, len(each.states) - 1)
             films.append(renderer.frames(cell.model, each.states[steps], [camera])[camera])
-    write_bytes_atomic(path, video.encode(np.concatenate(films, 2), round(hz)))
+    write_bytes_atomic(
+        path, video.encode(np.concatenate(films, 2), round(1 / CONTROL_DT / FILM_STRIDE))
+    )
