@@ -7,16 +7,32 @@ import torch
 
 from roboloop import pose
 from roboloop.data.cache import Cache, object_numbers
+from roboloop.data.views import View
 from roboloop.errors import RoboloopError
 from roboloop.policy.act import Act, rotations
 from roboloop.policy.act_policy import ActPolicy, brought_to
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.clock import RECENT_STEPS, Clock, recorded_recency
 from roboloop.policy.load import load_policy
-from roboloop.policy.model import Hand, Sight, Things, conv, grid, places_at, turned_at
+from roboloop.policy.model import (
+    Hand,
+    Sight,
+    Things,
+    conv,
+    grid,
+    places_at,
+    seen_at,
+    turned_at,
+)
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
-from roboloop.policy.samples import Samples, measure_scaling, shifted, waypoint_frames
+from roboloop.policy.samples import (
+    Samples,
+    measure_scaling,
+    numbers_of,
+    shifted,
+    waypoint_frames,
+)
 from roboloop.policy.text import hash_words
 from roboloop.policy.train import Schedule, read_curve, train
 from roboloop.robot import ROBOTS, forward_kinematics
@@ -147,7 +163,7 @@ def test_one_robot_acts_as_it_does_among_many(trained):
 @pytest.mark.parametrize("space", ["joint", "joint_delta"])
 def test_perfect_predictions_give_back_the_recorded_actions(space):
     samples = Samples(make_cache(), replace(SMALL, action_space=space))
-    net = Act(samples.config, ("front", "wrist"), ("wrist",), measure_scaling(samples))
+    net = Act(samples.config, ("front", "wrist"), (), measure_scaling(samples))
     frames = np.arange(8)
     batch = {
         name: torch.from_numpy(values)
@@ -210,7 +226,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 8"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 9"):
         load_policy(str(tmp_path))
 
 
@@ -336,6 +352,50 @@ def test_a_running_policy_counts_as_its_recorded_demonstrations_do():
     changed = np.flatnonzero(above[1:50] != above[:49]) + 2
     np.testing.assert_allclose(np.abs(recorded[changed[changed < 50]]), 1 - 1 / RECENT_STEPS)
     assert np.all(np.sign(recorded[changed]) == np.where(above[changed - 1], 1, -1))
+
+
+WRIST = View("eef", pose.from_parts(np.array([0.05, 0, -0.06]), np.eye(3)), 1.2)
+
+
+def hands_above(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Hands that point down, about."""
+    R = pose.rotvec_to_matrix(np.array([np.pi, 0, 0]))
+    R = pose.rotvec_to_matrix(rng.normal(0, 0.2, (n, 3))) @ R
+    return pose.from_parts(rng.uniform([0.3, -0.2, 0.2], [0.5, 0.2, 0.4], (n, 3)), R)
+
+
+def test_what_a_camera_on_the_hand_sees_is_where_it_is():
+    rng = np.random.default_rng(0)
+    Ts, places = hands_above(rng, 20), rng.uniform([0.3, -0.2, 0.0], [0.5, 0.2, 0.1], (20, 4, 3))
+    spots, _ = WRIST.project(places, Ts)
+    eye = torch.from_numpy(numbers_of(WRIST))
+    hand = Hand(torch.from_numpy(Ts[:, :3, 3]), torch.from_numpy(Ts[:, :3, :3]))
+    z = torch.from_numpy(places[..., 2])
+    np.testing.assert_allclose(seen_at(torch.from_numpy(spots), z, eye, hand), places, atol=1e-9)
+
+
+def test_keypoints_are_where_they_were_before_the_image_was_moved():
+    samples = Samples(make_cache(), replace(SMALL, shift_px=3))
+    net = Act(samples.config, ("front", "wrist"), (), measure_scaling(samples))
+    image, task = torch.rand(1, 3, PX, PX), torch.zeros(1, SMALL.d_model)
+    still, there = (
+        net.model.cameras["front"](image, task, moved)[1]
+        for moved in (None, torch.tensor([[0.25, -0.5]]))
+    )
+    np.testing.assert_allclose(
+        (still - there).detach(), torch.tensor([0.25, -0.5]).expand(1, 4, 2), atol=1e-6
+    )
+    batch = samples.draw(np.random.default_rng(0), np.arange(4))
+    assert np.abs(batch["moved.front"]).max() <= 2 * 3 / PX and batch["moved.front"].any()
+
+
+def test_short_approaches_are_drawn_as_often():
+    """An episode of two steps before its first command and of ten after it."""
+    cache = make_cache()
+    cache.action[:, -1] = np.arange(len(cache.action)) % 12 < 2
+    samples, every = Samples(cache, SMALL), np.arange(len(cache.action))
+    often = np.bincount(samples.as_often(every) % 12)
+    assert often.tolist() == [4 * 4] * 2 + [4] * 10
 
 
 def test_windows_hold_the_last_action_of_an_episode():

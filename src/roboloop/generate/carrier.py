@@ -24,7 +24,7 @@ from roboloop.task.spec import Stage
 STRAY_NEAR, STRAY_FAR = (0.015, 0.07), (0.05, 0.25)
 """How far (m) aside of where a skill ends, and above it, the hand is led astray: half the time
 near, half far."""
-STRAY_TURN = (0.08, 0.08, 0.25)
+STRAY_TURN = (0.08, 0.08, 0.7)
 """Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
 STRAY_TRIES = 3
 IN_PLACE = 0.05

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Self
 
 import torch
@@ -11,7 +12,16 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from roboloop.policy.base import Checkpoint
-from roboloop.policy.model import HAND_REACH, SPREAD, ActModel, Hand, Sight, Things, centres
+from roboloop.policy.model import (
+    HAND_REACH,
+    SPREAD,
+    ActModel,
+    Hand,
+    Sight,
+    Things,
+    centres,
+    tips_of,
+)
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.samples import N_WAYPOINTS, Scaling
 
@@ -56,6 +66,7 @@ class Act(nn.Module):
     objects_mean: Tensor
     objects_std: Tensor
     movable: Tensor
+    eyes: Tensor
 
     def __init__(
         self,
@@ -70,7 +81,9 @@ class Act(nn.Module):
             self.register_buffer(name, torch.tensor(getattr(scaling, name)))
         self.n_arm, n_out = len(scaling.posture_mean), scaling.arm_mean.shape[1]
         sizes = len(scaling.objects_mean), len(scaling.state_mean), self.n_arm, n_out, N_WAYPOINTS
-        self.model = ActModel(config, cameras, hand_cameras, *sizes, self.place_mean.clone())
+        self.model = ActModel(
+            config, cameras, hand_cameras, *sizes, self.place_mean.clone(), self.eyes.clone()
+        )
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @classmethod
@@ -94,8 +107,8 @@ class Act(nn.Module):
         state = inputs["state"][:, None]
         images = {name: to_float(inputs[f"images.{name}"]) for name in self.cameras}
         sight = self._look(images, inputs.get("objects"), inputs["text"], state)
-        places = sight.fused
-        postures, turns = self._posture(sight, places, state[:, 0, : self.n_arm], bring)
+        postures, turns = self._posture(sight, sight.fused, state[:, 0, : self.n_arm], bring)
+        places = sight.fused[:, :N_WAYPOINTS]
         turns = None if turns is None else turns[:, None]
         arm, gripper = self._act(sight, state, places[:, None], postures[:, None], turns)
         arm = arm[:, 0] * self.arm_std + self.arm_mean
@@ -123,7 +136,9 @@ class Act(nn.Module):
             told = "objects" in batch
             size = config.told_place_noise if told else config.place_noise
             places = places + size * normal(places, noise)
-        sight = self._look(images, batch.get("objects"), batch["text"], batch["state"], noise)
+        moved = {name: batch[f"moved.{name}"] for name in self.cameras}
+        known = batch.get("objects"), batch["text"], batch["state"], noise
+        sight = self._look(images, *known, moved)
         terms = self._seeing(sight, batch) | self._acting(sight, batch, places, noise)
         weights = {
             "place_loss": config.place_weight,
@@ -133,12 +148,14 @@ class Act(nn.Module):
             "kl": config.kl_weight,
         }
         loss = torch.stack([weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
-        miss = (sight.fused - batch["places"][:, 0]).norm(dim=-1).mean()
+        miss = (sight.fused[:, :N_WAYPOINTS] - batch["places"][:, 0]).norm(dim=-1).mean()
         return {"loss": loss, **terms, "place_error": miss}
 
     def _seeing(self, sight: Sight, batch: dict[str, Tensor]) -> dict[str, Float[Tensor, ""]]:
         """Losses on where the hand will act: by who says so, in space, in the image, at what."""
         places, postures = batch["places"][:, 0], self._posture_scaled(batch["postures"][:, 0])
+        if self.cameras:
+            places = tips_of(places, batch["turns"][:, 0])
         place = [place_loss(sight.places[k] - places, sight.log_scale[k]) for k in sight.places]
         point = [heat_loss(sight.heat[name], batch[f"points.{name}"]) for name in self.cameras]
         ways, logits = self._postures(sight, places)
@@ -164,7 +181,8 @@ class Act(nn.Module):
         arm, gripper = self._targets(batch)
         style, kl = self.model.encode_style(self._scaled(state), arm, gripper, noise)
         postures = self._posture_scaled(batch["postures"])
-        arm_out, gripper_out = self._act(sight, state, places, postures, batch.get("turns"), style)
+        turns = None if self.cameras else batch["turns"]
+        arm_out, gripper_out = self._act(sight, state, places, postures, turns, style)
         gripper_loss = F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none")
         p_base_eef, _ = self._hand(state)
         near = 1 / (ROUGH + (batch["places"][:, :, 0] - p_base_eef).norm(dim=-1))
@@ -182,6 +200,7 @@ class Act(nn.Module):
         text: Float[Tensor, "B n_text"],
         state: Float[Tensor, "B W n_state"],
         noise: torch.Generator | None = None,
+        moved: Mapping[str, Float[Tensor, "B 2"]] = MappingProxyType({}),
     ) -> Sight:
         """Ask the cameras; of the state they are told what fingers do, not where the hand is."""
         things, first, n = None, state[:, 0], self.n_arm
@@ -196,7 +215,7 @@ class Act(nn.Module):
                 known, self._held(objects, hand, first[:, n]), *frames(objects[..., :9])
             )
         fingers = self._scaled(first)[:, [n, -1]]
-        return self.model.look(images, things, text, fingers, hand)
+        return self.model.look(images, things, text, fingers, hand, moved)
 
     def _held(
         self, objects: Float[Tensor, "B n_obj 15"], hand: Hand, opening: Float[Tensor, "B"]
@@ -214,7 +233,7 @@ class Act(nn.Module):
         return torch.cat([way / HAND_REACH, axes.flatten(2)], -1) * held[..., None]
 
     def _postures(
-        self, sight: Sight, places: Float[Tensor, "B P 3"]
+        self, sight: Sight, places: Float[Tensor, "B T 3"]
     ) -> tuple[Float[Tensor, "B P K n_arm"], Float[Tensor, "B P K"]]:
         """How the arm may stand at places, scaled, and logits."""
         return self.model.posture(sight.context, (places - self.place_mean) / self.place_std)
@@ -222,7 +241,7 @@ class Act(nn.Module):
     def _posture(
         self,
         sight: Sight,
-        places: Float[Tensor, "B P 3"],
+        places: Float[Tensor, "B T 3"],
         q: Float[Tensor, "B n_arm"],
         bring: Bring | None,
     ) -> tuple[Float[Tensor, "B P n_arm"], Float[Tensor, "B P 3 3"] | None]:

@@ -1,6 +1,7 @@
 """The network of the action-chunking policy: where to act, from what it sees; how, from there."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -22,6 +23,11 @@ OBJECTS = "objects"
 N_POSTURES = 4
 """Ways to stand at a place that are told apart: a hand that may turn to either side should not be
 taken to be in between."""
+N_TIPS, TIP = 2, 0.04
+"""Points that say where a hand is and how it is turned: its own, and one this far (m) along its y
+axis, on which fingers close."""
+STEEP = 0.1
+"""What a camera on the hand sees is below it: its rays fall by at least so much of their depth."""
 HELD_NUMBERS = 9
 """Of each object, how it is held; see `Things.held`."""
 HAND_REACH, NEAR = 0.1, 0.02
@@ -56,22 +62,26 @@ class Things:
 
 @dataclass(frozen=True)
 class Sight:
-    """What the cameras (or `OBJECTS`) say. Places are in the robot's base frame, m."""
+    """What the cameras (or `OBJECTS`) say. Places are in the robot's base frame, m.
+
+    A place is where the hand will act next (P in all), for who is told where objects are; cameras
+    say `N_TIPS` for each, all of the first kind first; see `tips_of`.
+    """
 
     context: Float[Tensor, "B d"]
-    places: dict[str, Float[Tensor, "B P 3"]]
+    places: dict[str, Float[Tensor, "B T 3"]]
     """By camera, where the hand will act next."""
-    log_scale: dict[str, Float[Tensor, "B P"]]
+    log_scale: dict[str, Float[Tensor, "B T"]]
     """By camera, the logarithm of its expected error over `SPREAD`."""
     heat: dict[str, Float[Tensor, "B K rows columns"]]
-    """By camera, the logarithm of where each keypoint is; the first P belong to the places."""
+    """By camera, the logarithm of where each keypoint is; the first T belong to the places."""
     pointing: Float[Tensor, "B P n_obj"] | None
     """Logarithm of how likely each place is at each object, of who is told where they are."""
     turns: Float[Tensor, "B P K 2 3"] | None
     """The hand's x and y axes there, in each way to stand, about; of who is told the same."""
 
     @property
-    def fused(self) -> Float[Tensor, "B P 3"]:
+    def fused(self) -> Float[Tensor, "B T 3"]:
         """The cameras' places, each weighted by its precision."""
         weights = torch.softmax(torch.stack([-2 * s for s in self.log_scale.values()]), 0)
         return (weights[..., None] * torch.stack(list(self.places.values()))).sum(0)
@@ -100,9 +110,15 @@ class CameraEncoder(nn.Module):
         self.identity = nn.Parameter(0.02 * torch.randn(n_points, d))
 
     def forward(
-        self, image: Float[Tensor, "B 3 h w"], task: Float[Tensor, "B d"]
+        self,
+        image: Float[Tensor, "B 3 h w"],
+        task: Float[Tensor, "B d"],
+        moved: Float[Tensor, "B 2"] | None = None,
     ) -> tuple[Float[Tensor, "B K d"], Float[Tensor, "B K 2"], Float[Tensor, "B K rows columns"]]:
-        """Return a token for each keypoint, its position from -1 to 1, and its heat map's log."""
+        """Return a token for each keypoint, its position from -1 to 1, and its heat map's log.
+
+        Positions are those in the image before it was `moved` by (rows, columns).
+        """
         fine = F.relu(self.stem(image))
         fine = fine + F.relu(self.fine(fine))
         coarse = F.relu(self.down(fine))
@@ -115,6 +131,8 @@ class CameraEncoder(nn.Module):
         weights = heat.exp()
         features = weights @ fine.flatten(2).transpose(1, 2)
         points = weights @ grid(*fine.shape[-2:])
+        if moved is not None:
+            points = points - moved[:, None]
         tokens = self.token(torch.cat([features, points], -1)) + self.identity
         return tokens, points, heat.unflatten(2, fine.shape[-2:])
 
@@ -180,6 +198,26 @@ def turned_at(
     return torch.einsum("bpij,bpkaj->bpkai", R_base_obj, turn)
 
 
+def seen_at(
+    spots: Float[Tensor, "B T 2"], z: Float[Tensor, "B T"], eye: Float[Tensor, "13"], hand: Hand
+) -> Float[Tensor, "B T 3"]:
+    """Return what a camera on the hand sees at (row, column) from -1 to 1, and at a height, m.
+
+    Where the hand is tells where that is, and nothing of where it goes.
+    """
+    R_eef_eye, p_eef_eye, tan = eye[:9].view(3, 3), eye[9:12], eye[12]
+    ray = torch.cat([tan * spots.flip(-1), torch.ones_like(z)[..., None]], -1)
+    ray = ray @ R_eef_eye.T @ hand.R_base_eef.transpose(1, 2)
+    p_base_eye = (hand.p_base_eef + hand.R_base_eef @ p_eef_eye)[:, None]
+    depth = (p_base_eye[..., 2] - z) / (-ray[..., 2]).clamp(min=STEEP)
+    return p_base_eye + depth.clamp(0, 1)[..., None] * ray
+
+
+def tips_of(p: Float[Tensor, "B P 3"], R: Float[Tensor, "B P 3 3"]) -> Float[Tensor, "B T 3"]:
+    """Return the points that say where hands are and how they are turned; see `N_TIPS`."""
+    return torch.cat([p, p + TIP * R[..., 1]], 1)
+
+
 def conv(c_in: int, c_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     """Make a convolution whose output is as large as its input under ReLU (He et al. 2015)."""
     layer = nn.Conv2d(c_in, c_out, size, stride, padding=(size - stride + 1) // 2)
@@ -232,14 +270,15 @@ class ActModel(nn.Module):
     """The cameras say where the hand will act next; those places and the arm's state, how.
 
     Each camera is an expert on the coming waypoints (or one that is told where the objects are, in
-    place of all). It is shown the images, the task and the
-    hand's fingers, but not where the arm is: from that it would guess where a demonstration is
-    heading, which is no guide once the policy itself has strayed. A camera on the hand answers in
-    the hand's frame. The actions are learnt from the recorded places, and at run time made from
-    the seen ones.
+    place of all). It is shown the images, the task and the hand's fingers, but not where the arm
+    is: from that it would guess where a demonstration is heading, which is no guide once the policy
+    itself has strayed. A camera on the hand says where in its image places are, and how high; the
+    rest is geometry. The actions are learnt from the recorded places, and at run time made from the
+    seen ones.
     """
 
     centre: Tensor
+    eyes: Tensor
 
     def __init__(
         self,
@@ -252,9 +291,11 @@ class ActModel(nn.Module):
         n_out: int,
         n_waypoints: int,
         centre: Float[Tensor, "3"],
+        eyes: Float[Tensor, "C 13"],
     ) -> None:
         super().__init__()
         self.register_buffer("centre", centre)
+        self.register_buffer("eyes", eyes)
         d, n_layers, n_points = config.d_model, config.n_layers, 2 * config.n_keypoints
         self.latent, self.n_waypoints, self.hand_cameras = config.latent, n_waypoints, hand_cameras
         self.chunk = config.chunk_steps, n_out + 1
@@ -267,12 +308,13 @@ class ActModel(nn.Module):
         self.encoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.decoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.norm_memory, self.norm_out = nn.LayerNorm(d), nn.LayerNorm(d)
-        n_place = (7 if n_objects else 4) * n_waypoints
+        self.n_places = n_waypoints * (1 if n_objects else N_TIPS)
+        n_place = (7 if n_objects else 4) * self.n_places
         self.places = nn.ModuleDict(
             {name: perceptron(d + n_points, 2 * d, n_place) for name in experts}
         )
         n_postures = n_waypoints * N_POSTURES * (n_arm + 1)
-        self.postures = perceptron(d + 3 * n_waypoints, 2 * d, n_postures)
+        self.postures = perceptron(d + 3 * self.n_places, 2 * d, n_postures)
         n_goal = (n_arm + 9 + (12 if n_objects else 0)) * n_waypoints
         n_actions = math.prod(self.chunk)
         n_known = d + n_state + n_goal + config.latent
@@ -286,6 +328,7 @@ class ActModel(nn.Module):
         text: Float[Tensor, "B n_text"],
         fingers: Float[Tensor, "B 2"],
         hand: Hand,
+        moved: Mapping[str, Float[Tensor, "B 2"]],
     ) -> Sight:
         """Say where the hand will act.
 
@@ -300,9 +343,13 @@ class ActModel(nn.Module):
             text: The embedded instruction.
             fingers: The opening of the hand, and what it was lately told, normalised.
             hand: Where it is.
+            moved: By camera, how far images were moved in training: (rows, columns) of -1 to 1.
         """
         task = self.task(text) + self.fingers(fingers)
-        views = {name: encoder(images[name], task) for name, encoder in self.cameras.items()}
+        views = {
+            name: encoder(images[name], task, moved.get(name))
+            for name, encoder in self.cameras.items()
+        }
         points = {name: points.flatten(1) for name, (_, points, _) in views.items()}
         tokens = [tokens for tokens, _, _ in views.values()]
         if self.objects is not None and things is not None:
@@ -318,7 +365,7 @@ class ActModel(nn.Module):
         places, log_scale, pointing, turns = {}, {}, None, None
         for name, expert in self.places.items():
             answer = expert(torch.cat([context, points[name]], 1))
-            answer = answer.unflatten(-1, (self.n_waypoints, -1))
+            answer = answer.unflatten(-1, (self.n_places, -1))
             way, log_scale[name] = HAND_REACH * answer[..., :3], answer[..., 3].clamp(-4, 2)
             if self.objects is not None and things is not None:
                 pointing = self.objects.point(context)  # learnt by its own loss alone
@@ -327,7 +374,9 @@ class ActModel(nn.Module):
                 own, base = self.objects.turn(context, points[name]).unbind(1)
                 turns = turned_at(things, pointing.detach(), own) + base
             elif name in self.hand_cameras:
-                way = hand.p_base_eef[:, None] + way @ hand.R_base_eef.transpose(1, 2)
+                spots = views[name][1][:, : self.n_places] + answer[..., :2]
+                eye = self.eyes[self.hand_cameras.index(name)]
+                way = seen_at(spots, self.centre[2] + way[..., 2], eye, hand)
             else:
                 way = self.centre + way
             places[name] = way
@@ -335,7 +384,7 @@ class ActModel(nn.Module):
         return Sight(context, places, log_scale, heat, pointing, turns)
 
     def posture(
-        self, context: Float[Tensor, "B d"], places: Float[Tensor, "B P 3"]
+        self, context: Float[Tensor, "B d"], places: Float[Tensor, "B T 3"]
     ) -> tuple[Float[Tensor, "B P K n_arm"], Float[Tensor, "B P K"]]:
         """Say how the arm may stand at the places, and how likely each way is.
 

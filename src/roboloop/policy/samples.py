@@ -5,22 +5,27 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int64, UInt8
+import torch
+from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 
 from roboloop import pose
 from roboloop.data.cache import OBJECT_NUMBERS, Cache
+from roboloop.data.views import View
 from roboloop.policy.clock import recorded_recency
+from roboloop.policy.model import N_TIPS, tips_of
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import embed
 
 Array = np.ndarray
 Batch = dict[str, Array]
-"""`images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15), `anchors` (B, P) and `turns`
-(B, W, P, 3, 3); `state` (B, W, n_state), `arm` (B, W, H, n_out), `gripper` (B, W, H),
-`imitate` (B, W, H), `places` (B, W, P, 3), `postures` (B, W, P, n_arm), `text` (B, n_text),
-`points.<camera>` (B, P, 2)."""
+"""`images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15) and `anchors` (B, P); `state`
+(B, W, n_state), `arm` (B, W, H, n_out), `gripper` (B, W, H), `imitate` (B, W, H), `places` (B, W,
+P, 3), `turns` (B, W, P, 3, 3), `postures` (B, W, P, n_arm), `text` (B, n_text), `moved.<camera>`
+(B, 2), `points.<camera>` (B, T, 2)."""
 N_WAYPOINTS = 2
 """Coming gripper actions whose places are predicted: the pick, then the place."""
+MOST_OFTEN = 4
+"""How often a frame is drawn at most, for once that the most frequent kind is."""
 N_RESTS = 8
 """How often an episode's end is drawn with the arm at rest, for once that each frame is."""
 
@@ -54,7 +59,6 @@ class Samples:
         if cache.objects is not None:
             batch["objects"] = cache.objects[frames]
             batch["anchors"] = self.anchors[frames]
-            batch["turns"] = self.turns[self.waypoints[window]]
         batch["state"] = state = self.state[window]
         told = cache.objects is not None  # what cameras saw is where the arm was
         state[rests, 0 if told else 1 :] = self.rest[self.episode[frames[rests]], None]
@@ -64,32 +68,36 @@ class Samples:
         imitate = np.logical_and.accumulate(cache.imitate[chunk], -1)
         batch["imitate"] = imitate.astype(np.float32)
         batch["places"] = self.places[self.waypoints[window]]
+        batch["turns"] = self.turns[self.waypoints[window]]
         batch["postures"] = self.cache.action[self.waypoints[window], :-1]
         batch["text"] = self.text[self.episode[frames]]
         for name, offset in offsets.items():
-            batch[f"points.{name}"] = self.marks(name, frames, offset)
+            moved = 2 * offset / cache.images[name].shape[1]
+            batch[f"moved.{name}"] = moved.astype(np.float32)
+            batch[f"points.{name}"] = self.marks(name, frames, moved)
         return batch
 
     def marks(
-        self, camera: str, frames: Int[Array, "B"], offsets: Int64[Array, "B 2"]
-    ) -> Float32[Array, "B P 2"]:
-        """Where the coming waypoints are in the images: (row, column) from -1 to 1, else NaN.
+        self, camera: str, frames: Int[Array, "B"], moved: Float[Array, "B 2"]
+    ) -> Float32[Array, "B T 2"]:
+        """Where the coming waypoints' `tips_of` are in the images: see `View.project`, else NaN.
 
         Args:
             camera: The camera's name; without a calibration nothing is known.
             frames: Frames of the images.
-            offsets: By how many (rows, columns) the images were moved.
+            moved: How far the images were moved.
         """
         view = self.cache.views.get(camera)
         if view is None:
-            return np.full((len(frames), N_WAYPOINTS, 2), np.nan, np.float32)
+            return np.full((len(frames), N_TIPS * N_WAYPOINTS, 2), np.nan, np.float32)
         # the hand is where it was told to be a step ago
         before = np.maximum(frames - 1, self.cache.starts[self.episode[frames]])
         eef = self.cache.action_eef[before].astype(float)
         Ts_base_eef = pose.from_parts(eef[:, :3], pose.quat_to_matrix(eef[:, 3:7]))
-        p_base = self.places[self.waypoints[frames]].astype(float)
-        image, inside = view.project(p_base, Ts_base_eef)
-        image = image + 2 * offsets[:, None] / self.cache.images[camera].shape[1]
+        there = self.waypoints[frames]
+        tips = tips_of(*(torch.from_numpy(each[there]) for each in (self.places, self.turns)))
+        image, inside = view.project(tips.numpy().astype(float), Ts_base_eef)
+        image = image + moved[:, None]
         return np.where(inside[..., None], image, np.nan).astype(np.float32)
 
     def later(self, frames: Int[Array, "..."], steps: Int[Array, "..."] | int) -> Int[Array, "..."]:
@@ -122,6 +130,16 @@ class Samples:
         state[:, n_arm + 1 : n_arm + 10] = np.concatenate([eef, R[..., 0], R[..., 1]], -1)
         state[:, -1] = 0.0
         return state
+
+    def as_often(self, frames: Int[Array, "n"]) -> Int64[Array, "m"]:
+        """Repeat frames for `draw`: as many before each of an episode's gripper commands.
+
+        Approaches are short, and where to go is seen in them.
+        """
+        kinds = command_numbers(self.waypoints, self.cache.starts)[frames, 0]
+        counts = np.bincount(kinds)
+        times = np.round(counts.max() / np.maximum(counts, 1)).clip(1, MOST_OFTEN).astype(int)
+        return np.repeat(frames, times[kinds])
 
     def resting(self, episodes: Int[Array, "K"]) -> Int64[Array, "n"]:
         """Frames for `draw` after the ends of episodes.
@@ -274,6 +292,9 @@ class Scaling:
     objects_std: Float32[Array, "n_obj 15"]
     movable: Float32[Array, "n_obj"]
     """1 for what moves in an episode, so that a hand may hold it, else 0."""
+    eyes: Float32[Array, "C 13"]
+    """Of the cameras on the hand: how they are turned and where they are in its frame (m), and the
+    tangent of half their angle of view."""
 
 
 MIN_STD = 0.01
@@ -308,8 +329,18 @@ def measure_scaling(samples: Samples) -> Scaling:
         posture_std=std(postures),
         objects_mean=objects.mean(0),
         objects_std=std(objects),
+        eyes=np.array(
+            [numbers_of(samples.cache.views[name]) for name in samples.cache.hand_cameras],
+            np.float32,
+        ).reshape(-1, 13),
         movable=moves(objects[..., :3], samples.cache.starts).astype(np.float32),
     )
+
+
+def numbers_of(view: View) -> Float[Array, "13"]:
+    """A camera as `Scaling.eyes` has it."""
+    T = view.T_parent_camera
+    return np.concatenate([T[:3, :3].ravel(), T[:3, 3], [np.tan(view.fovy / 2)]])
 
 
 def moves(p: Float32[Array, "n n_obj 3"], starts: Int64[Array, "E1"]) -> Bool[Array, "n_obj"]:

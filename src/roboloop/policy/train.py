@@ -82,6 +82,7 @@ class Learner:
         )
         frames, self._held_out_frames = split_frames(samples.cache, seed)
         resting = samples.resting(np.unique(samples.episode[frames]))
+        frames = samples.as_often(frames) if cameras else frames
         self._train_frames = np.concatenate([frames, resting])
         self._map = ThreadPoolExecutor(workers).map if workers > 1 else map
 
