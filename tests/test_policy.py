@@ -365,13 +365,21 @@ def hands_above(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def test_what_a_camera_on_the_hand_sees_is_where_it_is():
+    """Below it by the height that is said, before it by how far away it is said to be."""
     rng = np.random.default_rng(0)
     Ts, places = hands_above(rng, 20), rng.uniform([0.3, -0.2, 0.0], [0.5, 0.2, 0.1], (20, 4, 3))
-    spots, _ = WRIST.project(places, Ts)
+    level = Ts @ pose.from_parts(np.zeros(3), pose.rotvec_to_matrix(np.array([0, np.pi / 2, 0])))
+    before = pose.transform((level @ WRIST.T_parent_camera)[:, None], np.array([[0.01, 0.02, 0.3]]))
     eye = torch.from_numpy(numbers_of(WRIST))
-    hand = Hand(torch.from_numpy(Ts[:, :3, 3]), torch.from_numpy(Ts[:, :3, :3]))
-    z = torch.from_numpy(places[..., 2])
-    np.testing.assert_allclose(seen_at(torch.from_numpy(spots), z, eye, hand), places, atol=1e-9)
+    for Ts_hand, p, off in ((Ts, places, (0, 1)), (level, before.repeat(4, 1), (1, 0))):
+        spots, _ = WRIST.project(p, Ts_hand)
+        hand = Hand(torch.from_numpy(Ts_hand[:, :3, 3]), torch.from_numpy(Ts_hand[:, :3, :3]))
+        z = torch.from_numpy(p[..., 2]) + off[0]
+        guess = torch.full_like(z, 0.3) + off[1]
+        seen = seen_at(torch.from_numpy(spots), z, guess, eye, hand)
+        right = (Ts_hand[:, 2, 2] < -0.8) if off[1] else (np.abs(Ts_hand[:, 2, 2]) < 0.15)
+        assert right.sum() > 5
+        np.testing.assert_allclose(seen[right], p[right], atol=1e-9)
 
 
 def test_keypoints_are_where_they_were_before_the_image_was_moved():

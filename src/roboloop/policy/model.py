@@ -26,8 +26,11 @@ taken to be in between."""
 N_TIPS, TIP = 2, 0.04
 """Points that say where a hand is and how it is turned: its own, and one this far (m) along its y
 axis, on which fingers close."""
-STEEP = 0.1
-"""What a camera on the hand sees is below it: its rays fall by at least so much of their depth."""
+LEVEL, STEEP = 0.2, 0.5
+"""How far along a ray of a camera on the hand a place is follows from its height where the ray
+falls at least steeply (sine of the angle), and is guessed where it is about level."""
+GUESS = 0.15
+"""How far away that is at first, m."""
 HELD_NUMBERS = 9
 """Of each object, how it is held; see `Things.held`."""
 HAND_REACH, NEAR = 0.1, 0.02
@@ -199,18 +202,29 @@ def turned_at(
 
 
 def seen_at(
-    spots: Float[Tensor, "B T 2"], z: Float[Tensor, "B T"], eye: Float[Tensor, "13"], hand: Hand
+    spots: Float[Tensor, "B T 2"],
+    z: Float[Tensor, "B T"],
+    guess: Float[Tensor, "B T"],
+    eye: Float[Tensor, "13"],
+    hand: Hand,
 ) -> Float[Tensor, "B T 3"]:
-    """Return what a camera on the hand sees at (row, column) from -1 to 1, and at a height, m.
+    """Return what a camera on the hand sees: where the hand is tells where that is.
 
-    Where the hand is tells where that is, and nothing of where it goes.
+    Args:
+        spots: (row, column) in the image, from -1 to 1.
+        z: Height in the base frame, m.
+        guess: How far in front of the camera it is, m, for rays about level.
+        eye: The camera; see `Scaling.eyes`.
+        hand: Where the hand is.
     """
     R_eef_eye, p_eef_eye, tan = eye[:9].view(3, 3), eye[9:12], eye[12]
     ray = torch.cat([tan * spots.flip(-1), torch.ones_like(z)[..., None]], -1)
     ray = ray @ R_eef_eye.T @ hand.R_base_eef.transpose(1, 2)
     p_base_eye = (hand.p_base_eef + hand.R_base_eef @ p_eef_eye)[:, None]
-    depth = (p_base_eye[..., 2] - z) / (-ray[..., 2]).clamp(min=STEEP)
-    return p_base_eye + depth.clamp(0, 1)[..., None] * ray
+    falls = -ray[..., 2]
+    below = ((p_base_eye[..., 2] - z) / falls.clamp(min=LEVEL)).clamp(0, 1)
+    share = ((falls / ray.norm(dim=-1) - LEVEL) / (STEEP - LEVEL)).clamp(0, 1)
+    return p_base_eye + (share * below + (1 - share) * guess)[..., None] * ray
 
 
 def tips_of(p: Float[Tensor, "B P 3"], R: Float[Tensor, "B P 3 3"]) -> Float[Tensor, "B T 3"]:
@@ -309,7 +323,7 @@ class ActModel(nn.Module):
         self.decoder = nn.ModuleList(Block(d, config.n_heads) for _ in range(n_layers))
         self.norm_memory, self.norm_out = nn.LayerNorm(d), nn.LayerNorm(d)
         self.n_places = n_waypoints * (1 if n_objects else N_TIPS)
-        n_place = (7 if n_objects else 4) * self.n_places
+        n_place = (7 if n_objects else 5) * self.n_places
         self.places = nn.ModuleDict(
             {name: perceptron(d + n_points, 2 * d, n_place) for name in experts}
         )
@@ -375,8 +389,8 @@ class ActModel(nn.Module):
                 turns = turned_at(things, pointing.detach(), own) + base
             elif name in self.hand_cameras:
                 spots = views[name][1][:, : self.n_places] + answer[..., :2]
-                eye = self.eyes[self.hand_cameras.index(name)]
-                way = seen_at(spots, self.centre[2] + way[..., 2], eye, hand)
+                z, guess = self.centre[2] + way[..., 2], GUESS + HAND_REACH * answer[..., 4]
+                way = seen_at(spots, z, guess, self.eyes[self.hand_cameras.index(name)], hand)
             else:
                 way = self.centre + way
             places[name] = way
