@@ -414,6 +414,23 @@ def test_what_is_poured_lands_in_the_bowl_all_the_way():
         assert (lands.violation(poured(tilt, 0.0, p_top)) <= 0) == holds, (tilt, p_top)
 
 
+def test_a_full_mug_above_its_bowl_is_not_where_it_has_to_be():
+    """Though, as seen from above, its beads are."""
+    cell = cell_of("mug_bowl")
+    loop, qpos = ClosedLoop(cell, np.random.default_rng(0), Tracking()), cell.home_qpos.copy()
+    things = ["object", *(role for role in cell.task.roles if role.startswith("content"))]
+    mug, bowl = (cell.free_address(role) for role in ("object", "target"))
+    over = np.append(qpos[bowl : bowl + 2] - qpos[mug : mug + 2], 0.15)
+    for address in map(cell.free_address, things):
+        qpos[address : address + 3] += over
+    loop.planner.arm.update(qpos)
+    loop._values = loop.planner.arm.values()
+    loop._index = next(i for i, stage in enumerate(cell.task.stages) if stage.name == "pour")
+    for lost in (False, True):
+        loop._lost = lambda arm, held, lost=lost: lost
+        assert loop._all_but_hands_done() == lost
+
+
 def test_a_hand_yaws_before_it_tilts_what_it_holds(blocks):
     planner = Planner(blocks, np.random.default_rng(0))
     qpos = planner.arm.moved(blocks.home_qpos, np.array(blocks.robot.home))
