@@ -22,14 +22,16 @@ sys.path.insert(0, str(HERE))
 from closed_loop import ALL_PRESETS, CONDITIONS, MEASURED  # noqa: E402
 from closed_loop import measure as measure_loop  # noqa: E402
 from problems import Problem, load  # noqa: E402
-from score import Scorer  # noqa: E402
+from score import LENGTH, MARGIN, NEAR, Scorer  # noqa: E402
 
 from roboloop.demo.solver.reach import Weights  # noqa: E402
 from roboloop.demo.solver.solve import Solver  # noqa: E402
 from roboloop.scene.presets import PRESETS, SMALL  # noqa: E402
 from roboloop.station import STATIONS  # noqa: E402
 
-PATH = Weights(collision=0.5, margin=0.20, position=4.0, rotation=4.0, waypoint=1.0, stepwise=True)
+PATH = Weights(
+    collision=NEAR, margin=MARGIN, position=LENGTH, rotation=LENGTH, waypoint=1.0, stepwise=True
+)
 GOALS = {
     "subgoal_cost": 1.005,
     "path_cost": 0.975,

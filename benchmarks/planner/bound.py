@@ -34,12 +34,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from problems import Problem, load  # noqa: E402
-from score import CELL, STEP, TURN, Scorer, _angle  # noqa: E402
+from score import CELL, LENGTH, MARGIN, NEAR, STEP, TURN, Scorer, _angle  # noqa: E402
 
 from roboloop.chain import exp, log  # noqa: E402
 
-MARGIN, WEIGHT, LENGTH = 0.20, 0.5, 4.0
-"""The published path objective's, see `score.py`."""
 N_LEVELS = 6
 """Distances within which slopes are known by themselves."""
 SMALLEST = 1e-3
@@ -83,7 +81,7 @@ def near(R, p, off_p, off_r, body, radii, grid, low, slopes):
         elif may_be_out:
             depth = min(depth, 0.0)
         total += max(0.0, depth + MARGIN)
-    return WEIGHT * total
+    return NEAR * total
 
 
 @numba.njit

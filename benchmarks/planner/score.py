@@ -17,6 +17,8 @@ from roboloop.task.constraints import Constraint
 
 STEP, TURN = 0.02, 0.10
 CELL = 0.01
+NEAR, MARGIN, LENGTH = 0.5, 0.20, 4.0
+"""Of the path objective: weight of what comes within the margin (m), and of lengths and turns."""
 N_DESCENTS, N_ITERATIONS = 20, 20
 IK_POSITION, IK_ROTATION = 0.01, 0.05
 
@@ -69,8 +71,8 @@ class Scorer:
         solved = [self._ik(T) for T in Ts]
         violation = np.array([self.violation(T, problem.path) for T in inner])
         terms = {
-            "collision": 0.5 * sum(self._close(T, 0.20) for T in inner),
-            "length": 4.0 * (steps + turns),
+            "collision": NEAR * sum(self._close(T, MARGIN) for T in inner),
+            "length": LENGTH * (steps + turns),
             "reach": sum(20.0 * n / N_DESCENTS for _, n, _ in solved),
             "constraint": 200.0 * violation.sum(),
         }
