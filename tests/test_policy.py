@@ -9,21 +9,23 @@ from roboloop import pose
 from roboloop.data.cache import Cache, object_numbers
 from roboloop.data.views import View
 from roboloop.errors import RoboloopError
-from roboloop.policy.act import Act, rotations
-from roboloop.policy.act_policy import ActPolicy, brought_to
+from roboloop.policy.act import Act
+from roboloop.policy.act_policy import ActPolicy, Arm
 from roboloop.policy.base import Checkpoint, check_observation
 from roboloop.policy.clock import RECENT_STEPS, Clock, recorded_recency
-from roboloop.policy.load import load_policy
-from roboloop.policy.model import (
+from roboloop.policy.encoders import conv, grid
+from roboloop.policy.geometry import (
+    TIP,
     Hand,
-    Sight,
     Things,
-    conv,
-    grid,
+    aligned,
     places_at,
+    rotations,
     seen_at,
     turned_at,
 )
+from roboloop.policy.load import load_policy
+from roboloop.policy.model import Sight
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.references import NoOpPolicy, ReplayNearestPolicy
 from roboloop.policy.samples import (
@@ -72,6 +74,20 @@ def make_cache(n_episodes=4, n_steps=12, seed=0):
         starts=np.arange(0, n + 1, n_steps),
         tasks=(TASK,) * n_episodes,
     )
+
+
+class MovedArm:
+    """Kinematics of an arm that is brought anywhere by moving all joints as far."""
+
+    def __init__(self, far):
+        self.far, self.asked = far, []
+
+    def turned(self, q):
+        return torch.eye(3).expand(len(q), 3, 3)
+
+    def brought(self, near, p_base, R_base_eef):
+        self.asked.append(R_base_eef)
+        return near + self.far
 
 
 def make_checkpoint(config=SMALL):
@@ -226,7 +242,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 9"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 10"):
         load_policy(str(tmp_path))
 
 
@@ -310,7 +326,7 @@ def test_replay_repeats_the_episode_that_began_alike():
 def test_waypoints_are_where_the_gripper_acts_next():
     above = np.array([1, 1, 0, 0, 1, 1, 0, 0, 0], bool)
     frames = waypoint_frames(above, np.ones(9, bool), np.array([0, 6, 9]))
-    np.testing.assert_array_equal(frames[:6], [[1, 3], [1, 3], [3, 5], [3, 5], [5, 5], [5, 5]])
+    np.testing.assert_array_equal(frames[:6], [[1, 3], [1, 3], [1, 3], [3, 5], [3, 5], [5, 5]])
     np.testing.assert_array_equal(frames[6:], [[8, 8]] * 3)
 
 
@@ -319,8 +335,8 @@ def test_a_slip_was_not_foreseen():
     above = np.array([1, 1, 0, 0, 1, 1, 0, 0, 1, 1], bool)
     imitate = np.arange(10) != 4
     frames = waypoint_frames(above, imitate, np.array([0, 10]))
-    np.testing.assert_array_equal(frames[:4], [[1, 7], [1, 7], [7, 9], [7, 9]])
-    np.testing.assert_array_equal(frames[4:], [[5, 7], [5, 7], [7, 9], [7, 9], [9, 9], [9, 9]])
+    np.testing.assert_array_equal(frames[:5], [[1, 7], [1, 7], [1, 7], [7, 9], [7, 9]])
+    np.testing.assert_array_equal(frames[5:], [[5, 7], [5, 7], [7, 9], [7, 9], [9, 9]])
 
 
 def test_shift_moves_pixels_and_repeats_the_border():
@@ -332,8 +348,10 @@ def test_shift_moves_pixels_and_repeats_the_border():
 
 
 def test_a_cell_of_the_features_looks_at_its_centre():
-    layer, pixels = conv(3, 1, 6, stride=4), torch.zeros(1, 3, 64, 64, requires_grad=True)
-    torch.nn.init.ones_(layer.weight)
+    pixels = torch.zeros(1, 3, 64, 64, requires_grad=True)
+    layer = torch.nn.Sequential(conv(3, 1, 4, stride=2), conv(1, 1, 4, stride=2))
+    for part in layer:
+        torch.nn.init.ones_(part.weight)
     (seen,) = torch.autograd.grad(layer(pixels)[0, 0, 5, 9], pixels)
     centre = seen[0, 0].nonzero().float().mean(0) + 0.5
     torch.testing.assert_close(centre / 32 - 1, grid(16, 16)[5 * 16 + 9])
@@ -398,12 +416,13 @@ def test_keypoints_are_where_they_were_before_the_image_was_moved():
 
 
 def test_short_approaches_are_drawn_as_often():
-    """An episode of two steps before its first command and of ten after it."""
+    """An episode whose commands are given after two and eight steps of twelve."""
     cache = make_cache()
-    cache.action[:, -1] = np.arange(len(cache.action)) % 12 < 2
-    samples, every = Samples(cache, SMALL), np.arange(len(cache.action))
-    often = np.bincount(samples.as_often(every) % 12)
-    assert often.tolist() == [4 * 4] * 2 + [4] * 10
+    step = np.arange(len(cache.action)) % 12
+    cache.action[:, -1] = (step < 2) | (step >= 8)
+    cache = replace(cache, imitate=np.ones(len(step), bool))
+    often = np.bincount(Samples(cache, SMALL).as_often(np.arange(len(step))) % 12)
+    assert often.tolist() == [4 * 2] * 3 + [4] * 9
 
 
 def test_windows_hold_the_last_action_of_an_episode():
@@ -525,25 +544,48 @@ def test_the_arm_is_brought_to_where_the_chosen_way_turns_the_hand():
     R = pose.rotvec_to_matrix(rng.normal(size=(1, 2, 4, 3))).astype(np.float32)
     axes = torch.from_numpy(R[..., :2].copy()).mT
     sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, axes)
-    asked = []
 
-    def bring(q, p, turns):
-        asked.append(turns)
-        return q + 0.1
-
-    def chosen(bring):
-        postures, turns = net._posture(
-            sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), bring
-        )  # fmt: skip
+    def chosen(arm):
+        postures, turns = net._posture(sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), arm)
         return postures * net.posture_std + net.posture_mean, turns
 
-    before = chosen(None)[0]
-    postures, turns = chosen(bring)
+    before, arm = chosen(None)[0], MovedArm(0.1)
+    postures, turns = chosen(arm)
     np.testing.assert_allclose(turns, R[:, :, 1], atol=1e-5)
-    np.testing.assert_allclose(torch.cat(asked)[None], turns)
+    np.testing.assert_allclose(torch.cat(arm.asked)[None], turns)
     np.testing.assert_allclose(postures, before + 0.1, atol=1e-5)
     for far in (1.0, float("nan")):  # it is not brought far, nor where the hand cannot get
-        np.testing.assert_allclose(chosen(lambda q, *_, far=far: q + far)[0], before, atol=1e-5)
+        np.testing.assert_allclose(chosen(MovedArm(far))[0], before, atol=1e-5)
+
+
+def test_the_arm_is_brought_to_where_the_second_point_turns_the_hand():
+    samples = Samples(make_cache(), SMALL)
+    net, arm = Act(SMALL, ("front", "wrist"), (), measure_scaling(samples)), MovedArm(0.0)
+    logits = torch.tensor([-9.0, 1.0, -9.0, -9.0]).repeat(1, 2, 1)
+    net._postures = lambda sight, places: (torch.zeros(1, 2, 4, N_ARM), logits)
+    sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, None)
+    places, along = torch.rand(1, 2, 3), torch.tensor([[[0.6, -0.8, 0.0], [0.6, 0.8, 0.0]]])
+    for length, wanted in ((TIP, [[-0.6, 0.8, 0], [0.6, 0.8, 0]]), (TIP / 2, [[0, 1, 0]] * 2)):
+        arm.asked.clear()
+        points = torch.cat([places, places + length * along], 1)
+        net._posture(sight, points, torch.zeros(1, N_ARM), arm)
+        np.testing.assert_allclose(torch.cat(arm.asked)[..., 1], wanted, atol=1e-5)
+
+
+def test_hands_are_aligned_the_shortest_way():
+    rng = np.random.default_rng(0)
+    R = pose.rotvec_to_matrix(rng.normal(size=(50, 3)))
+    line = rng.normal(size=(50, 3))
+    line *= TIP / np.linalg.norm(line, axis=1, keepdims=True)
+    turned = aligned(torch.from_numpy(R), torch.from_numpy(line)).numpy()
+    np.testing.assert_allclose(
+        turned @ turned.swapaxes(1, 2), np.tile(np.eye(3), (50, 1, 1)), atol=1e-9
+    )
+    along = (turned[..., 1] * line).sum(1) / TIP
+    np.testing.assert_allclose(np.abs(along), 1, atol=1e-9)
+    angle = np.arccos(np.abs((R[..., 1] * line).sum(1) / TIP))
+    turn = np.arccos((np.trace(turned @ R.swapaxes(1, 2), axis1=1, axis2=2) - 1) / 2)
+    np.testing.assert_allclose(turn, angle, atol=1e-6)
 
 
 def test_a_way_that_the_arm_can_be_brought_to_comes_before_one_that_is_nearer():
@@ -554,11 +596,9 @@ def test_a_way_that_the_arm_can_be_brought_to_comes_before_one_that_is_nearer():
     net._postures = lambda sight, places: (ways, logits)
     axes = torch.eye(3)[:2].repeat(1, 2, 4, 1, 1)
     sight = Sight(torch.zeros(1, SMALL.d_model), {}, {}, {}, None, axes)
-
-    def bring(q, *_):
-        return torch.where(q < 0.5, torch.nan, q)
-
-    postures, _ = net._posture(sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), bring)
+    arm = MovedArm(0.0)
+    arm.brought = lambda q, *_: torch.where(q < 0.5, torch.nan, q)
+    postures, _ = net._posture(sight, torch.zeros(1, 2, 3), torch.zeros(1, N_ARM), arm)
     standing = postures * net.posture_std + net.posture_mean
     np.testing.assert_allclose(standing, np.full((1, 2, N_ARM), 0.6), atol=1e-5)
 
@@ -569,7 +609,7 @@ def test_an_arm_is_brought_near_where_it_stands_if_it_can_be():
     T = forward_kinematics(panda, q + 0.05)
     T[1, 0, 3] += 5.0  # out of reach
     given = [torch.from_numpy(part).float() for part in (q, T[:, :3, 3], T[:, :3, :3])]
-    brought = brought_to(panda, *given).numpy()
+    brought = Arm(panda).brought(*given).numpy()
     np.testing.assert_allclose(forward_kinematics(panda, brought[:1])[0], T[0], atol=2e-3)
     assert np.abs(brought[0] - q[0]).max() < 0.3
     assert np.isnan(brought[1]).all()
@@ -587,7 +627,7 @@ def test_what_a_waypoint_is_at_is_found_from_many_of_them():
     eef[pick, :3] = pose.transform(Ts[:, 1], np.array([0.1, 0.0, 0.05]))
     eef[last, :3] = Ts[:, 0, :3, 3] + [0.0, 0.0, 0.1]  # above the first, however it lies
     samples = Samples(replace(samples.cache, action_eef=eef), SMALL)
-    before = np.arange(n_episodes * n) <= np.repeat(pick, n)
+    before = np.arange(n_episodes * n) <= np.repeat(pick + 1, n)  # the command is given there
     np.testing.assert_array_equal(samples.anchors[before], np.tile([1, 0], (before.sum(), 1)))
     np.testing.assert_array_equal(samples.anchors[~before], 0)
 

@@ -2,9 +2,9 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +12,17 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from roboloop.policy.base import Checkpoint
-from roboloop.policy.model import (
+from roboloop.policy.encoders import centres
+from roboloop.policy.geometry import (
     HAND_REACH,
-    SPREAD,
-    ActModel,
     Hand,
-    Sight,
     Things,
-    centres,
+    aligned,
+    frames,
+    rotations,
     tips_of,
 )
+from roboloop.policy.model import SPREAD, ActModel, Sight
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.samples import N_WAYPOINTS, Scaling
 
@@ -43,12 +44,26 @@ ROUGH = 0.03
 the place itself at this distance, m."""
 TURN = 0.3
 """What counts as one standard deviation of how the hand is turned, rad."""
-Bring = Callable[
-    [Float[Tensor, "B n_arm"], Float[Tensor, "B 3"], Float[Tensor, "B 3 3"]],
-    Float[Tensor, "B n_arm"],
-]
-"""Brings an arm from joint positions to where its hand is at a place (m) and turned so, and as near
-as can be to where it was. NaN where the hand cannot get there."""
+
+
+class Kinematics(Protocol):
+    """An arm's, for policies of a robot that is known."""
+
+    def turned(self, q: Float[Tensor, "B n_arm"]) -> Float[Tensor, "B 3 3"]:
+        """How the hand is turned in the base frame."""
+        ...
+
+    def brought(
+        self,
+        near: Float[Tensor, "B n_arm"],
+        p_base: Float[Tensor, "B 3"],
+        R_base_eef: Float[Tensor, "B 3 3"],
+    ) -> Float[Tensor, "B n_arm"]:
+        """Where the arm is whose hand is at a place (m) and turned so, as near as can be to `near`.
+
+        NaN where the hand cannot get there.
+        """
+        ...
 
 
 class Act(nn.Module):
@@ -95,28 +110,28 @@ class Act(nn.Module):
         return net
 
     def actions(
-        self, inputs: dict[str, Tensor], bring: Bring | None = None
+        self, inputs: dict[str, Tensor], arm: Kinematics | None = None
     ) -> Float[Tensor, "B H nu"]:
         """Return a chunk of actions in the actuators' units.
 
         Args:
             inputs: `images.<camera>` (B, h, w, 3) uint8, or `objects` (B, n_obj, 15); `state` (B,
                 n_state), `text` (B, n_text).
-            bring: The arm's kinematics, if they are known.
+            arm: The robot's, if it is known.
         """
         state = inputs["state"][:, None]
         images = {name: to_float(inputs[f"images.{name}"]) for name in self.cameras}
         sight = self._look(images, inputs.get("objects"), inputs["text"], state)
-        postures, turns = self._posture(sight, sight.fused, state[:, 0, : self.n_arm], bring)
+        postures, turns = self._posture(sight, sight.fused, state[:, 0, : self.n_arm], arm)
         places = sight.fused[:, :N_WAYPOINTS]
         turns = None if turns is None else turns[:, None]
-        arm, gripper = self._act(sight, state, places[:, None], postures[:, None], turns)
-        arm = arm[:, 0] * self.arm_std + self.arm_mean
+        moves, gripper = self._act(sight, state, places[:, None], postures[:, None], turns)
+        moves = moves[:, 0] * self.arm_std + self.arm_mean
         if self.config.action_space == "joint_delta":
-            arm = arm + state[..., : arm.shape[-1]]
+            moves = moves + state[..., : moves.shape[-1]]
         low, high = self.gripper_range
         gripper = torch.where(gripper[:, 0] > 0, high, low)
-        return torch.cat([arm, gripper[..., None]], -1)
+        return torch.cat([moves, gripper[..., None]], -1)
 
     def losses(
         self, batch: dict[str, Tensor], noise: torch.Generator | None
@@ -243,28 +258,32 @@ class Act(nn.Module):
         sight: Sight,
         places: Float[Tensor, "B T 3"],
         q: Float[Tensor, "B n_arm"],
-        bring: Bring | None,
+        arm: Kinematics | None,
     ) -> tuple[Float[Tensor, "B P n_arm"], Float[Tensor, "B P 3 3"] | None]:
         """How the arm will stand at places, scaled, and the hand's turn there, if it is known.
 
         Of the likely ways, each is the nearest to the last: a hand that may turn to either side
-        turns the shorter way, and not what it holds over. Where it is known how the hand will be
-        turned, the arm is brought there, for joint positions are not guessed as exactly; ways
-        from which it would have to go far for that are not as the arm was ever seen to stand.
+        turns the shorter way, and not what it holds over. The arm is then brought to where the hand
+        is at its place, turned as is known or as the second point of it says, for joint positions
+        are not guessed as exactly; ways from which it would have to go far for that are not as the
+        arm was ever seen to stand.
         """
         ways, logits = self._postures(sight, places)
         likely = logits > logits.amax(-1, keepdim=True) + math.log(LIKELY)
         ways = ways * self.posture_std + self.posture_mean
-        R, met = None, likely
-        if sight.turns is not None:
-            R = rotations(sight.turns)
-            if bring is not None:
-                near, p = ways[likely], places[:, :, None].expand(*likely.shape, 3)[likely]
-                brought = bring(near, p, R[likely])
-                kept = (brought - near).abs().amax(-1) < BROUGHT  # not where it cannot be met
-                ways, met = ways.clone(), likely.clone()
-                ways[likely] = torch.where(kept[:, None], brought, near)
-                met[likely] = kept
+        R, met = None if sight.turns is None else rotations(sight.turns), likely
+        if arm is not None:
+            near, p = ways[likely], places[:, :N_WAYPOINTS]
+            if R is None:
+                along = places[:, N_WAYPOINTS:] - p
+                turned = aligned(arm.turned(near), spread(along, likely))
+            else:
+                turned = R[likely]
+            brought = arm.brought(near, spread(p, likely), turned)
+            kept = (brought - near).abs().amax(-1) < BROUGHT  # not where it cannot be met
+            ways, met = ways.clone(), likely.clone()
+            ways[likely] = torch.where(kept[:, None], brought, near)
+            met[likely] = kept
         chosen, last, rows = [], q, torch.arange(len(q))
         for each, out in zip(ways.unbind(1), cost_of(likely, met).unbind(1), strict=True):
             far = (each - last[:, None]).abs().amax(-1)
@@ -307,23 +326,14 @@ class Act(nn.Module):
         return (batch["arm"] - self.arm_mean) / self.arm_std, gripper
 
 
-def frames(pose: Float[Tensor, "*B 9"]) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
-    """Positions and rotations of poses that are told as position, x axis and y axis."""
-    p, x, y = pose.unflatten(-1, (3, 3)).unbind(-2)
-    return p, torch.stack([x, y, torch.linalg.cross(x, y)], -1)
-
-
 def cost_of(likely: Bool[Tensor, "*B"], met: Bool[Tensor, "*B"]) -> Float[Tensor, "*B"]:
     """What ways to stand cost beside how far they are: those that are met come before others."""
     return torch.where(met, 0.0, torch.where(likely, 1e3, 1e6))
 
 
-def rotations(axes: Float[Tensor, "*B 2 3"]) -> Float[Tensor, "*B 3 3"]:
-    """Rotations whose x axis is along the first one, and y axis as near the second as can be."""
-    x, y = axes.unbind(-2)
-    x = F.normalize(x, dim=-1)
-    y = F.normalize(y - (x * y).sum(-1, keepdim=True) * x, dim=-1)
-    return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
+def spread(each: Float[Tensor, "B P 3"], likely: Bool[Tensor, "B P K"]) -> Float[Tensor, "n 3"]:
+    """What belongs to a place, for every likely way to stand there."""
+    return each[:, :, None].expand(*likely.shape, 3)[likely]
 
 
 def place_loss(error: Float[Tensor, "B P 3"], log_scale: Float[Tensor, "B P"]) -> Float[Tensor, ""]:

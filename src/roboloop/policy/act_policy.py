@@ -1,6 +1,6 @@
 """Run a trained action-chunking policy."""
 
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +26,7 @@ from roboloop.policy.base import (
 from roboloop.policy.checkpoint import RECORD, WEIGHTS, read_checkpoint
 from roboloop.policy.clock import Clock
 from roboloop.policy.text import embed
-from roboloop.robot import ROBOTS, Robot, inverse_kinematics
+from roboloop.robot import ROBOTS, Robot, forward_kinematics, inverse_kinematics
 
 BROUGHT_M, BROUGHT_RAD = 0.002, 0.02
 """Errors of an arm's hand with which it counts as there."""
@@ -53,7 +53,7 @@ class ActPolicy:
         self._clock: Clock | None = None
         self._net = Act.of_weights(checkpoint, weights).eval()
         robot = ROBOTS.get(checkpoint.robot)
-        self._bring = None if robot is None else partial(brought_to, robot)
+        self._arm = None if robot is None else Arm(robot)
 
     @classmethod
     def load(cls, folder: Path, execute_steps: int) -> Self:
@@ -94,7 +94,7 @@ class ActPolicy:
         inputs["state"] = torch.from_numpy(known)
         inputs["text"] = torch.from_numpy(embed(observation[TASK]))
         with torch.inference_mode():
-            chunk = self._net.actions(inputs, self._bring).numpy()
+            chunk = self._net.actions(inputs, self._arm).numpy()
         clock.advance(chunk[:, : self.execute_steps, -1] > self._net.gripper_range.mean().item())
         return chunk
 
@@ -114,18 +114,30 @@ class ActPolicy:
         return object_numbers(Ts_base_obj)
 
 
-def brought_to(
-    robot: Robot,
-    near: Float[Tensor, "B n"],
-    p_base: Float[Tensor, "B 3"],
-    R_base_eef: Float[Tensor, "B 3 3"],
-) -> Float[Tensor, "B n"]:
-    """See `Bring`."""
-    result = torch.full_like(near, torch.nan)
-    Ts_base_eef = pose.from_parts(p_base.numpy().astype(float), R_base_eef.numpy().astype(float))
-    for i, (T, q) in enumerate(zip(Ts_base_eef, near.numpy().astype(float), strict=True)):
-        ik = inverse_kinematics(robot, T[None], q[None], 0, q)  # what is preferred differs
-        turned = not robot.turns_freely or ik.rotation_error[0] < BROUGHT_RAD
-        if turned and ik.position_error[0] < BROUGHT_M:
-            result[i] = torch.from_numpy(ik.q[0])
-    return result
+@dataclass(frozen=True)
+class Arm:
+    """A robot's `Kinematics`."""
+
+    robot: Robot
+
+    def turned(self, q: Float[Tensor, "B n"]) -> Float[Tensor, "B 3 3"]:
+        """See `Kinematics`."""
+        Ts_base_eef = forward_kinematics(self.robot, q.numpy().astype(float))
+        return torch.from_numpy(Ts_base_eef[:, :3, :3]).float()
+
+    def brought(
+        self,
+        near: Float[Tensor, "B n"],
+        p_base: Float[Tensor, "B 3"],
+        R_base_eef: Float[Tensor, "B 3 3"],
+    ) -> Float[Tensor, "B n"]:
+        """See `Kinematics`."""
+        result = torch.full_like(near, torch.nan)
+        parts = p_base.numpy().astype(float), R_base_eef.numpy().astype(float)
+        for i, (T, q) in enumerate(zip(pose.from_parts(*parts), near.numpy(), strict=True)):
+            q = q.astype(float)
+            ik = inverse_kinematics(self.robot, T[None], q[None], 0, q)  # what is preferred differs
+            turned = not self.robot.turns_freely or ik.rotation_error[0] < BROUGHT_RAD
+            if turned and ik.position_error[0] < BROUGHT_M:
+                result[i] = torch.from_numpy(ik.q[0])
+        return result

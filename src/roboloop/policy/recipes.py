@@ -27,7 +27,8 @@ class ActConfig:
     n_heads: int = 4
     """Attention heads."""
     n_layers: int = 1
-    """Layers of self-attention over the visual tokens, then as many of cross-attention to them."""
+    """Layers of cross-attention to what is seen; who is told where objects are has as many of
+    self-attention over them before."""
     head_layers: int = 3
     """Hidden layers that make actions of what is known."""
     latent: int = 8

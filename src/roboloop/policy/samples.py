@@ -12,7 +12,7 @@ from roboloop import pose
 from roboloop.data.cache import OBJECT_NUMBERS, Cache
 from roboloop.data.views import View
 from roboloop.policy.clock import recorded_recency
-from roboloop.policy.model import N_TIPS, tips_of
+from roboloop.policy.geometry import N_TIPS, tips_of
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import embed
 
@@ -134,12 +134,14 @@ class Samples:
     def as_often(self, frames: Int[Array, "n"]) -> Int64[Array, "m"]:
         """Repeat frames for `draw`: as many before each of an episode's gripper commands.
 
-        Approaches are short, and where to go is seen in them.
+        Approaches are short, and where to go is seen in them. After the last command nothing is.
         """
+        waypoint = self.waypoints[frames, 0]
+        to_come = waypoint < self.ends[self.episode[frames]]
         kinds = command_numbers(self.waypoints, self.cache.starts)[frames, 0]
-        counts = np.bincount(kinds)
+        counts = np.bincount(kinds[to_come], minlength=kinds.max() + 1)
         times = np.round(counts.max() / np.maximum(counts, 1)).clip(1, MOST_OFTEN).astype(int)
-        return np.repeat(frames, times[kinds])
+        return np.repeat(frames, np.where(to_come, times[kinds], 1))
 
     def resting(self, episodes: Int[Array, "K"]) -> Int64[Array, "n"]:
         """Frames for `draw` after the ends of episodes.
@@ -232,8 +234,10 @@ def waypoint_frames(
     """Find, for every frame, the last frames before the gripper's next commands.
 
     Where the hand will be when it next opens or closes says where the objects are, and is known
-    from the recorded actions alone. A command that is not to be imitated, such as the opening of a
-    hand that something slips from, and the one that takes it back, were not foreseen before.
+    from the recorded actions alone. The next command is one that was not given before the frame:
+    policies know what they told the hand, but not yet what they are about to tell it. A command
+    that is not to be imitated, such as the opening of a hand that something slips from, and the one
+    that takes it back, were not foreseen before.
 
     Args:
         above: Whether the gripper's command is in the upper half of its range.
@@ -247,11 +251,12 @@ def waypoint_frames(
     for start, stop in zip(starts[:-1], starts[1:], strict=True):
         changes = start + np.flatnonzero(above[start + 1 : stop] != above[start : stop - 1])
         mistakes = np.flatnonzero(~imitate[changes + 1])
-        for k, (first, end) in enumerate(pairwise([start, *changes[mistakes] + 1, stop])):
+        noticed = np.minimum(changes[mistakes] + 2, stop)
+        for k, (first, end) in enumerate(pairwise([start, *noticed, stop])):
             to_come = (mistakes[k:, None] + [0, 1]).ravel()
             known = np.delete(changes, to_come[to_come < len(changes)])
             ends = np.concatenate([known, np.full(N_WAYPOINTS, stop - 1)])
-            ahead = np.searchsorted(known, np.arange(first, end))
+            ahead = np.searchsorted(known + 1, np.arange(first, end))
             result[first:end] = ends[ahead[:, None] + np.arange(N_WAYPOINTS)]
     return result
 
