@@ -226,6 +226,18 @@ def test_sources_that_fit_come_first(planned):
     assert rank([make_cell(-0.03), make_cell(0.03)], [bad, good]) == [1, 0]
 
 
+def test_of_sources_that_fit_as_often_the_middle_one_comes_first(planned):
+    source, episode = planned
+    good = cut_stages(recorded(source, episode))
+
+    def aside(shift):
+        Ts = good[0].Ts_ref_eef.copy()
+        Ts[:, 0, 3] += shift
+        return [replace(good[0], Ts_ref_eef=Ts), *good[1:]]
+
+    assert rank([make_cell(0.0)], [aside(0.006), aside(0.001), aside(0.0)]) == [1, 2, 0]
+
+
 def test_attempts_do_not_depend_on_their_neighbours(planned):
     source, episode = planned
     segments = [cut_stages(recorded(source, episode))]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from roboloop.cell import Cell
 from roboloop.demo.execute import attempt, rngs_for
@@ -29,9 +30,11 @@ def rank(
 
     When all demonstrations follow one source that works everywhere, they look alike, and a policy
     need not learn to choose. A source counts by in how many of the first `N_PLANNED` cells its
-    first two steps can be planned; the best `N_BEST` then by in how many of the other cells an
-    attempt with that source alone succeeds, for a plan does not tell a firm grasp from a poor one.
-    The first one that hardly ever fails ends the trials, whatever those after it would do.
+    first two steps can be planned, and, where that is the same, by how near its hand is to those of
+    the others: one that took a thing off its middle leaves less room for errors. The best `N_BEST`
+    then count by in how many of the other cells an attempt with that source alone succeeds, for a
+    plan does not tell a firm grasp from a poor one. The first one that hardly ever fails ends the
+    trials, whatever those after it would do.
 
     Args:
         cells: Where; they share a layout.
@@ -41,7 +44,8 @@ def rank(
         start_spread: See `attempt`.
     """
     n_fits = [sum(_fits(cell, source) for cell in cells[:N_PLANNED]) for source in sources]
-    order = sorted(range(len(sources)), key=lambda i: -n_fits[i])
+    aside = apart_from_others(sources)
+    order = sorted(range(len(sources)), key=lambda i: (-n_fits[i], aside[i]))
     others = cells[N_PLANNED:]
     if not others:
         return order
@@ -60,6 +64,13 @@ def rank(
             break
     tried = sorted(good, key=lambda i: -good[i])
     return tried + [i for i in order if i not in good]
+
+
+def apart_from_others(sources: Sequence[Source]) -> Float[np.ndarray, "K"]:
+    """How far from the other sources' each one's hand is where its stages end, over the usual."""
+    ends = np.array([[each.Ts_ref_eef[-1, :3, 3] for each in source] for source in sources])
+    apart = np.linalg.norm(ends[:, None] - ends, axis=-1).mean(1)
+    return (apart / np.maximum(apart.mean(0), 1e-9)).sum(1)
 
 
 def _fits(cell: Cell, source: Source) -> bool:
