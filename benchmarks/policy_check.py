@@ -1,11 +1,12 @@
-"""What generated demonstrations are good for: policies trained on them, without images.
+"""What generated demonstrations are good for: policies trained on them.
 
     python -m benchmarks.policy_check [stack_d0 ...] [-n 1000] [--noise RAD] [--seeds 3]
-        [--steps 2000] [--out DIR] [--json]
+        [--px 0] [--steps STEPS] [--out DIR] [--json]
 
-Of every preset ten demonstrations are planned and `n` generated. A policy that is told where things
-are learns from the generated ones, with every seed, and one from the ten alone; all are rolled out
-in held-out resets, success judged at the end. With `--out` what is there is not made again.
+Of every preset ten demonstrations are planned and `n` generated. A policy learns from the generated
+ones, with every seed: from images of `px`, or, at 0, told where things are. One that is told learns
+from the ten alone, too. All are rolled out in held-out resets, success judged at the end. With
+`--out` what is there is not made again.
 Published figures are of image policies (BC-RNN, 1,000 demonstrations, the best of all checkpoints
 over 50 rollouts, three seeds): Mandlekar et al. 2023, "MimicGen".
 """
@@ -39,8 +40,10 @@ PUBLISHED = {
 """Success of a policy from ten human demonstrations of D0, and from 1,000 generated ones, %."""
 CHECKED = [f"{task}_{d}" for task in ("stack", "square", "threading", "coffee", "three_pieces")
            for d in ("d0", "d1")]  # fmt: skip
-BATCH, N_ROLLOUTS, SOURCE_STEPS = 256, 100, 500
-"""A hundredth of the demonstrations is learnt by heart in a twelfth of the steps."""
+STEPS, BATCH = {"told": 2000, "images": 4000}, {"told": 256, "images": 32}
+"""Of training."""
+N_ROLLOUTS, SOURCE_STEPS = 100, 500
+"""A hundredth of the demonstrations is learnt by heart in a fraction of the steps."""
 NOISE, CLOSE_NOISE, CLOSE = 0.03, 0.01, ("coffee", "three_pieces")
 """Of generation, rad: of most tasks, and of those with so little room that half of the attempts
 would fail; which those are."""
@@ -51,22 +54,26 @@ PATIENCE = 2.0
 class Check:
     """Policies of a preset, in a folder."""
 
-    def __init__(self, folder: Path, preset: str, n: int, noise: float, steps: int) -> None:
-        self.folder, self.steps, self.setup = folder, steps, Setup(folder, preset)
-        self.data = {"sources": self.setup.demo, "generated": folder / "data"}
+    def __init__(self, folder: Path, preset: str, options: argparse.Namespace) -> None:
+        self.folder, self.setup, self.px = folder, Setup(folder, preset), options.px
+        kind = "images" if self.px else "told"
+        self.steps, self.batch = options.steps or STEPS[kind], BATCH[kind]
+        self.data = {"sources": self.setup.demo, "generated": folder / f"data_{self.px}px"}
+        usual = CLOSE_NOISE if preset.startswith(CLOSE) else NOISE
+        noise = usual if options.noise is None else options.noise
         made = [self.setup.demo, self.setup.scene, self.setup.task]
-        making = {"n": n, "noise": noise, "px": 0, "out": self.data["generated"], "quiet": True}
-        generate.run(generate.Config(*made, **making))
+        making = {"n": options.n, "noise": noise, "px": self.px, "quiet": True}
+        generate.run(generate.Config(*made, **making, out=self.data["generated"]))
         starts = read_cache(build_cache(self.data["generated"], 0)).starts
         self.horizon = int(PATIENCE * np.diff(starts).max())
 
     def success(self, name: str, seed: int) -> tuple[int, int]:
         """Successes and rollouts of a policy from the `sources` or from what was `generated`."""
-        which = f"{name}_{seed}"
+        which = f"{name}_{self.px}px_{seed}"
         policy, out = (self.folder / f"{part}_{which}" for part in ("policy", "evaluate"))
         common = {"seed": seed, "quiet": True}
         steps = self.steps if name == "generated" else min(self.steps, SOURCE_STEPS)
-        learning = {"steps": steps, "batch": BATCH, "px": 0, "out": policy}
+        learning = {"steps": steps, "batch": self.batch, "px": self.px, "out": policy}
         train.run(train.Config(self.data[name], **learning, **common))
         rolling = {"n": N_ROLLOUTS, "horizon_steps": self.horizon, "videos": False, "out": out}
         made = [str(policy), self.setup.scene, self.setup.task]
@@ -82,7 +89,10 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1000, help="demonstrations to generate")
     parser.add_argument("--noise", type=float, help="rad; by default the preset's")
     parser.add_argument("--seeds", type=int, default=3, help="of training and of the rollouts")
-    parser.add_argument("--steps", type=int, default=2000, help="training steps")
+    parser.add_argument("--px", type=int, default=0, help="images' size; 0: told where things are")
+    parser.add_argument(
+        "--steps", type=int, help="of training; by default 2,000, or 4,000 of images"
+    )
     parser.add_argument("--out", type=Path, help="folder to keep everything in")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -91,13 +101,10 @@ def main() -> None:
         start = cpu_seconds()
         kept = nullcontext(options.out / preset) if options.out else TemporaryDirectory()
         with kept as folder:
-            usual = CLOSE_NOISE if preset.startswith(CLOSE) else NOISE
-            noise = usual if options.noise is None else options.noise
-            check = Check(Path(folder), preset, options.n, noise, options.steps)
-            row = {
-                "generated": [check.success("generated", seed) for seed in range(options.seeds)],
-                "sources": [check.success("sources", 0)],
-            }
+            check = Check(Path(folder), preset, options)
+            row = {"generated": [check.success("generated", k) for k in range(options.seeds)]}
+            if not options.px:  # planned demonstrations have no images
+                row["sources"] = [check.success("sources", 0)]
         said = []
         for name, each in row.items():
             seeds = ", ".join(f"{good}" for good, _ in each)
