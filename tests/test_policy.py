@@ -415,6 +415,23 @@ def test_keypoints_are_where_they_were_before_the_image_was_moved():
     assert np.abs(batch["moved.front"]).max() <= 2 * 3 / PX and batch["moved.front"].any()
 
 
+def test_places_are_marked_where_the_hand_saw_them():
+    """It is where the arm had got to, not where it was told to be."""
+    rng, cache = np.random.default_rng(0), make_cache()
+    Ts = hands_above(rng, len(cache.state))
+    state = cache.state.copy()
+    state[:, N_ARM + 1 :] = np.concatenate([Ts[:, :3, 3], Ts[:, :3, 0], Ts[:, :3, 1]], 1)
+    eef = cache.action_eef.copy()
+    eef[:, :3] = rng.uniform([0.3, -0.2, 0.0], [0.5, 0.2, 0.1], (len(eef), 3))
+    samples = Samples(replace(cache, state=state, action_eef=eef, views={"wrist": WRIST}), SMALL)
+    frames = np.arange(len(state))
+    marks = samples.marks("wrist", frames, np.zeros((len(frames), 2)))
+    seen, inside = WRIST.project(eef[samples.waypoints, :3].astype(float), Ts)
+    assert inside.mean() > 0.5
+    np.testing.assert_allclose(marks[:, :2][inside], seen[inside], atol=1e-4)
+    assert np.isnan(marks[:, :2][~inside]).all()
+
+
 def test_short_approaches_are_drawn_as_often():
     """An episode whose commands are given after two and eight steps of twelve."""
     cache = make_cache()

@@ -90,10 +90,9 @@ class Samples:
         view = self.cache.views.get(camera)
         if view is None:
             return np.full((len(frames), N_TIPS * N_WAYPOINTS, 2), np.nan, np.float32)
-        # the hand is where it was told to be a step ago
-        before = np.maximum(frames - 1, self.cache.starts[self.episode[frames]])
-        eef = self.cache.action_eef[before].astype(float)
-        Ts_base_eef = pose.from_parts(eef[:, :3], pose.quat_to_matrix(eef[:, 3:7]))
+        n_arm = self.cache.action.shape[1] - 1
+        p, x, y = np.split(self.cache.state[frames, n_arm + 1 : n_arm + 10].astype(float), 3, -1)
+        Ts_base_eef = pose.from_parts(p, np.stack([x, y, np.cross(x, y)], -1))
         there = self.waypoints[frames]
         tips = tips_of(*(torch.from_numpy(each[there]) for each in (self.places, self.turns)))
         image, inside = view.project(tips.numpy().astype(float), Ts_base_eef)
