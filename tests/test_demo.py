@@ -9,7 +9,7 @@ import pytest
 from roboloop import pose
 from roboloop.cell import Cell
 from roboloop.cells import build_cell
-from roboloop.demo.execute import attempt, rngs_for
+from roboloop.demo.execute import SETTLE_STEPS, attempt, rngs_for
 from roboloop.demo.goals import Unreachable, solve_joint
 from roboloop.demo.grasp import antipodal_grasps
 from roboloop.demo.planner import SUBGOAL, Planner
@@ -119,8 +119,17 @@ def test_the_planner_puts_the_bowl_on_the_plate(planned):
     _, episode = planned
     assert episode.success
     assert [name for name, _, _ in episode.subtasks] == ["grasp", "place", "retreat"]
-    assert episode.subtasks[-1][2] == len(episode)
+    assert episode.subtasks[-1][2] == len(episode) - SETTLE_STEPS
     assert episode.seed == 7
+
+
+def test_a_demonstration_ends_where_the_arm_was_told_to_be(planned):
+    _, episode = planned
+    still = episode.action_intended[-SETTLE_STEPS - 1 :]
+    np.testing.assert_array_equal(still, np.broadcast_to(still[-1], still.shape))
+    told, there = episode.action_intended[-1, :7], episode.state[[-SETTLE_STEPS, -1], :7]
+    before, after = np.abs(there - told).max(1)
+    assert after < min(0.02, before)
 
 
 @pytest.mark.parametrize(

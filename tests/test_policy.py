@@ -453,24 +453,6 @@ def test_windows_hold_the_last_action_of_an_episode():
     np.testing.assert_array_equal(batch["imitate"][0, 0], np.zeros(4))
 
 
-def test_after_its_end_a_demonstration_stands_still_where_it_was_told_to_be():
-    samples = Samples(panda_cache(), replace(SMALL, action_space="joint_delta"))
-    (frame,) = np.unique(samples.resting(np.array([1])))
-    batch = samples.draw(np.random.default_rng(0), np.array([frame]), augment=False)
-    end, cache = samples.cache.starts[2] - 1, samples.cache
-    np.testing.assert_allclose(batch["state"][0, :, :7], cache.action[[end, end], :7])
-    T = forward_kinematics(ROBOTS["panda"], batch["state"][0, :1, :7].astype(float))
-    np.testing.assert_allclose(batch["state"][0, 0, 8:11], T[0, :3, 3], atol=1e-5)
-    np.testing.assert_allclose(batch["state"][0, 0, 11:14], T[0, :3, 0], atol=1e-5)
-    np.testing.assert_allclose(batch["arm"], 0, atol=1e-6)
-    np.testing.assert_array_equal(batch["objects"][0], cache.objects[end])
-    seen = Samples(make_cache(), SMALL)
-    batch = seen.draw(np.random.default_rng(0), seen.resting(np.array([1]))[:1], augment=False)
-    end = seen.cache.starts[2] - 1  # where the cameras saw it
-    np.testing.assert_array_equal(batch["state"][0, 0, :N_ARM], seen.cache.state[end, :N_ARM])
-    np.testing.assert_array_equal(batch["state"][0, 1, :N_ARM], seen.cache.action[end, :N_ARM])
-
-
 def test_errors_of_the_arm_count_more_where_its_hand_acts_soon():
     samples = Samples(make_cache(), SMALL)
     net = Act(SMALL, ("front", "wrist"), (), measure_scaling(samples))

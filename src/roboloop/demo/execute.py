@@ -19,7 +19,7 @@ from roboloop.sim import CONTROL_DT, Simulation, qpos_of
 from roboloop.task.spec import BOTH
 
 SETTLE_STEPS = 10
-"""Control steps that the arm stands still before success is judged."""
+"""Control steps that the arm stands still at the end, before success is judged."""
 NOISE_MEMORY = 0.9
 """Share of the action noise that stays from one control step to the next."""
 NOISE_RISE_STEPS, NOISE_FALL_STEPS, NOISE_IN_CONTACT = 8, 12, 0.1
@@ -101,10 +101,11 @@ def _run_step(sim: Simulation, records: list["_Record"], experts: Sequence[Exper
 
 
 def _settle(sim: Simulation, records: list["_Record"]) -> None:
-    trajectory = sim.rollout(np.stack([r.hold(None, SETTLE_STEPS) for r in records]))
-    for record, states, failed in zip(records, trajectory.states, trajectory.failed, strict=True):
-        record.settled = states[-1:]
-        record.reason = record.reason or ("physics failed" if failed else "")
+    ctrl = np.stack([r.hold(None, SETTLE_STEPS) for r in records])
+    trajectory = sim.rollout(ctrl)
+    for i, record in enumerate(records):
+        record.settle(ctrl[i], trajectory.states[i])
+        record.reason = record.reason or ("physics failed" if trajectory.failed[i] else "")
 
 
 class _Record:
@@ -117,7 +118,6 @@ class _Record:
         self.reason, self.step = "", 0
         """Why it failed, and the task's step that is next."""
         self.states: list[np.ndarray] = []
-        self.settled: np.ndarray | None = None
         self._motions: list[Motion] = []
         self._ctrl: list[np.ndarray] = []
         self._subtasks: list[tuple[str, int, int]] = []
@@ -189,13 +189,18 @@ class _Record:
         self._ctrl.append(ctrl)
         self.states.append(states)
 
+    def settle(self, ctrl: np.ndarray, states: np.ndarray) -> None:
+        """Record how the arm stands still at the end: policies have to learn that too."""
+        if self._motions:
+            self._motions.append(Motion(np.repeat(self._motions[-1].ctrl[-1:], len(ctrl), 0)))
+            self._ctrl.append(ctrl)
+            self.states.append(states)
+
     def finish(self, seed: int) -> Attempt:
         if not self._ctrl:
             return Attempt(None, self.reason)
         states = np.concatenate(self.states)
-        assert self.settled is not None
-        path = qpos_of(self.cell.model, np.concatenate([states, self.settled]))
-        reason = self.reason or judge(self.cell, path)
+        reason = self.reason or judge(self.cell, qpos_of(self.cell.model, states))
         ctrl = np.concatenate(self._ctrl)
         return Attempt(self._episode(ctrl, states, not reason, seed), reason)
 

@@ -1,8 +1,8 @@
 """Where the stages of a recorded demonstration end: by marks in its file, or by what happens in it.
 
 A grasp ends when the hand has closed on what then moves with it, a release when the hand has opened
-where the sub-goal holds, any other stage when its sub-goal holds first. A grasp that slipped, and
-one that was let go elsewhere, do not count.
+where the sub-goal holds, any other stage when its sub-goal holds first, and the last one when the
+hand comes to rest. A grasp that slipped, and one that was let go elsewhere, do not count.
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,8 @@ SLACK = 0.02
 """By how much a recorded hand may miss a sub-goal that the planner meets, m or rad."""
 LEFT = 0.01
 """The hand has gone from where it closed or opened when it is this far away, m."""
+STILL = 1e-4
+"""What is told to go less far than this stands still, m."""
 
 Stages = tuple[tuple[str, int, int], ...]
 
@@ -106,12 +108,21 @@ class _Finder:
             ends = [self._let_go(k, met, start) for k in self._who(stage)]
             return None if None in ends else max(end for end in ends if end is not None)
         if index == len(stages) - 1:
-            return self.n_steps if self._holds(stage, SLACK)[-1] else None
+            return self._at_rest(stage, start) if self._holds(stage, SLACK)[-1] else None
         for slack in (0.0, SLACK):
             met = np.flatnonzero(self._holds(stage, slack)[start + 1 :])
             if len(met):
                 return start + 1 + int(met[0])
         return None
+
+    def _at_rest(self, stage: Stage, start: int) -> int:
+        """When the hands of the last stage, which begins at `start`, go nowhere any more."""
+        stop = start + 1
+        for k in self._who(stage):
+            p = self.recording.tracks[k].Ts_world_target[:, :3, 3]
+            away = np.linalg.norm(p - p[-1], axis=1) > STILL
+            stop = max(stop, 2 + int(np.flatnonzero(away).max(initial=-1)))
+        return min(stop, self.n_steps)
 
     def _who(self, stage: Stage) -> list[int]:
         """Which of the arms do a stage."""

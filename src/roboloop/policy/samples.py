@@ -26,8 +26,6 @@ N_WAYPOINTS = 2
 """Coming gripper actions whose places are predicted: the pick, then the place."""
 MOST_OFTEN = 4
 """How often a frame is drawn at most, for once that the most frequent kind is."""
-N_RESTS = 8
-"""How often an episode's end is drawn with the arm at rest, for once that each frame is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +38,8 @@ class Samples:
     def draw(
         self, rng: np.random.Generator, frames: Int[Array, "B"], augment: bool = True
     ) -> Batch:
-        """Gather the windows that begin at `frames`, with randomly shifted images.
-
-        Those of `resting` are as the last one of their episode, but with the arm at rest; where
-        there are images, only in the states after the first.
-        """
+        """Gather the windows that begin at `frames`, with randomly shifted images."""
         cache, config = self.cache, self.config
-        rests, frames = frames >= len(cache.action), frames.copy()
-        frames[rests] = self.ends[frames[rests] - len(cache.action)]
         window = self.later(frames[:, None], np.arange(config.window) * config.window_stride)
         chunk = self.later(window[..., None], np.arange(config.chunk_steps))
         limit = config.shift_px if augment else 0
@@ -60,8 +52,6 @@ class Samples:
             batch["objects"] = cache.objects[frames]
             batch["anchors"] = self.anchors[frames]
         batch["state"] = state = self.state[window]
-        told = cache.objects is not None  # what cameras saw is where the arm was
-        state[rests, 0 if told else 1 :] = self.rest[self.episode[frames[rests]], None]
         batch["arm"] = self.arm_targets(state[:, :, None], chunk)
         batch["gripper"] = cache.action[chunk, -1]
         # what follows a step that was a mistake is no answer to what was before it
@@ -121,17 +111,6 @@ class Samples:
         recent = recorded_recency(self.above, self.cache.starts)
         return np.concatenate([self.cache.state, recent[:, None]], 1)
 
-    @cached_property
-    def rest(self) -> Float32[Array, "E n_state"]:
-        """Each episode's robot when its arm has got to where it was last told to be."""
-        cache, state = self.cache, self.state[self.ends]
-        n_arm, eef = cache.action.shape[1] - 1, cache.action_eef[self.ends, :3]
-        R = self.turns[self.ends]
-        state[:, :n_arm] = cache.action[self.ends, :-1]
-        state[:, n_arm + 1 : n_arm + 10] = np.concatenate([eef, R[..., 0], R[..., 1]], -1)
-        state[:, -1] = 0.0
-        return state
-
     def as_often(self, frames: Int[Array, "n"]) -> Int64[Array, "m"]:
         """Repeat frames for `draw`: as many before each of an episode's gripper commands.
 
@@ -143,13 +122,6 @@ class Samples:
         counts = np.bincount(kinds[to_come], minlength=kinds.max() + 1)
         times = np.round(counts.max() / np.maximum(counts, 1)).clip(1, MOST_OFTEN).astype(int)
         return np.repeat(frames, np.where(to_come, times[kinds], 1))
-
-    def resting(self, episodes: Int[Array, "K"]) -> Int64[Array, "n"]:
-        """Frames for `draw` after the ends of episodes.
-
-        Recordings end on the move, and who has not seen what comes then goes on.
-        """
-        return np.repeat(len(self.cache.action) + episodes, N_RESTS)
 
     @property
     def ends(self) -> Int64[Array, "E"]:

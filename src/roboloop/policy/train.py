@@ -81,9 +81,7 @@ class Learner:
             self._weights, schedule.learning_rate, BETAS, weight_decay=WEIGHT_DECAY, fused=True
         )
         frames, self._held_out_frames = split_frames(samples.cache, seed)
-        resting = samples.resting(np.unique(samples.episode[frames]))
-        frames = samples.as_often(frames) if cameras else frames
-        self._train_frames = np.concatenate([frames, resting])
+        self._train_frames = samples.as_often(frames) if cameras else frames
         self._map = ThreadPoolExecutor(workers).map if workers > 1 else map
 
     def learn(self) -> Row:
