@@ -10,7 +10,7 @@ from roboloop import pose
 from roboloop.demo.solver.reach import Reach
 from roboloop.demo.ways.arm import Allowed, Arm
 from roboloop.demo.ways.fold import fold
-from roboloop.demo.ways.motion import timed
+from roboloop.demo.ways.motion import PLACING_SPEED, timed
 from roboloop.task.constraints import Constraint, parse
 from roboloop.task.spec import Stage
 
@@ -48,7 +48,7 @@ def ways_to(
         return
     if stage.release:
         above = arm.longest(end, APPROACH * np.array([0, 0, 1]), there, allowed)
-        after = np.concatenate([above[None], timed(np.stack([above, end]), speed=0.7)])
+        after = np.concatenate([above[None], timed(np.stack([above, end]), PLACING_SPEED)])
         yield lambda: arm.carry(qpos, after, body, allowed, search)
         if not stage.path:  # what has to keep to a path may not come from above
             return

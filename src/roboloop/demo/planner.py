@@ -26,7 +26,7 @@ from roboloop.demo.solver.reach import Reach, Weights, reach_of
 from roboloop.demo.solver.solve import Solver, why_not
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
-from roboloop.demo.ways.motion import Motion, timed, waiting, with_gripper
+from roboloop.demo.ways.motion import TAKING_SPEED, Motion, timed, waiting, with_gripper
 from roboloop.task.constraints import parse
 from roboloop.task.spec import BOTH, Stage
 
@@ -172,7 +172,7 @@ class Planner:
         ids = map(int, np.flatnonzero(good))
         holds = {k: Hold(what, body, Ts_body_eef[k], qpos, q_at[k]) for k in ids}
         for k, search in self._tries(index, holds, warm):
-            approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), speed=0.7)
+            approach = timed(np.stack([Ts_before[k], Ts_world_eef[k]]), TAKING_SPEED)
             after = np.concatenate([Ts_before[k : k + 1], approach])
             try:
                 path = self.arm.travel(

@@ -55,8 +55,8 @@ class Config(CommonFlags):
     """Rollouts of each reference, the first of the policy's; by scale 2, 25 or 100."""
     horizon_steps: int = 160
     """Control steps of a rollout."""
-    execute_steps: int = 4
-    """Control steps that are taken of each predicted chunk."""
+    execute_steps: int | None = None
+    """Control steps that are taken of each predicted chunk; by default what the policy is for."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)

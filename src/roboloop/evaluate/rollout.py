@@ -37,7 +37,7 @@ def rollout(
     policy: Policy,
     rngs: Sequence[np.random.Generator],
     horizon_steps: int,
-    execute_steps: int,
+    execute_steps: int | None,
     start_spread: float,
     trackers: Sequence[Tracker] = (),
     disturbances: Sequence[Disturbance] = (),
@@ -49,7 +49,8 @@ def rollout(
         policy: Who acts; it sees cameras (or where things are), joints and the instruction.
         rngs: Randomness of the start, one a cell.
         horizon_steps: Control steps of every rollout.
-        execute_steps: Control steps that are taken of each chunk.
+        execute_steps: Control steps that are taken of each chunk, if there are as many; None is
+            all.
         start_spread: Standard deviation of the arm's start around home, rad.
         trackers: What a policy that sees no images is told, one a cell.
         disturbances: What happens to the cells meanwhile, one each, or none.
@@ -72,7 +73,7 @@ def rollout(
                 else told(cells, now, trackers, policy.sense)
             )
             chunk = policy.act({**seen, "task": tasks})
-            n = min(execute_steps, chunk.shape[1], horizon_steps - done)
+            n = min(execute_steps or horizon_steps, chunk.shape[1], horizon_steps - done)
             done += n
             finished = np.zeros(len(cells), bool) if policy.finished is None else policy.finished
             n_steps = np.where(finished, 0, n)

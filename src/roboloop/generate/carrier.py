@@ -16,7 +16,7 @@ from roboloop.demo.ways.arm import CARRY_LIFT, NO_ROOM, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.generate.frames import Held, held_in_hand, is_round, like_turns, reference_frame
-from roboloop.generate.segments import Segment, half_turned
+from roboloop.generate.segments import SKILL_RADIUS, Segment, half_turned
 from roboloop.generate.select import apart
 from roboloop.sim import CONTROL_DT
 from roboloop.task.spec import Stage
@@ -27,6 +27,10 @@ near, half far."""
 STRAY_TURN = (0.08, 0.08, 0.7)
 """Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
 STRAY_TRIES = 3
+WAVER_M, WAVER_RAD = 0.012, 0.2
+"""Standard deviations of how far a skill then begins aside of its way, and how far turned."""
+STEADY = 0.015
+"""A hand that is this near (m) to where a skill ends is on its way again."""
 IN_PLACE = 0.05
 """What is carried to a skill that begins this near (m) is not lifted before."""
 NOWHERE = range(0)
@@ -160,7 +164,7 @@ class Carrier:
             qpos = self.cell.with_hand(qpos, float(robot.gripper_at(way.segment.opening[0])))
         if stage.grasp and not self.cell.is_soft(stage.grasp):
             way = self._fitted(stage.grasp, way, qpos)
-        path, Ts_skill, astray = self._path(index, way, qpos, search)
+        path, Ts_skill, astray = self._wavering_path(index, way, qpos, search)
         opening = way.segment.opening[aligned(arm.eefs(path), Ts_skill)]
         after = self._resized(way.segment, stage, way.segment.after[:n_after])
         if len(after):
@@ -188,6 +192,34 @@ class Carrier:
             if all(arm.clear(qpos, q, touched)) and all(can_close(arm, qpos, q, taken)):
                 return moved
         raise NoPlace("this hand does not fit around it")
+
+    def _wavering_path(
+        self, index: int, way: "_Way", qpos: np.ndarray, search: bool
+    ) -> tuple[np.ndarray, np.ndarray, range]:
+        """As `_path`; some skills that take or place something begin aside and turned.
+
+        Who has only ever seen a hand in line with what it takes does not learn to see when it is
+        not.
+        """
+        stage = self.cell.task.stages[index]
+        places = way.segment.held is not None and stage.subgoal
+        if (stage.grasp or places) and not search and self._rng.uniform() < self._stray:
+            wavering = replace(way, Ts_world_eef=self._wavering(way.Ts_world_eef))
+            try:
+                return self._path(index, wavering, qpos, search)
+            except Unreachable:
+                pass
+        return self._path(index, way, qpos, search)
+
+    def _wavering(self, Ts_world_eef: Float[np.ndarray, "S 4 4"]) -> Float[np.ndarray, "S 4 4"]:
+        """A skill that begins aside and turned about the hand's axis, and comes back on its way."""
+        left = np.linalg.norm(Ts_world_eef[:, :3, 3] - Ts_world_eef[-1, :3, 3], axis=1)
+        share = np.clip((left - STEADY) / (SKILL_RADIUS - STEADY), 0, 1)
+        aside = np.array([*self._rng.normal(0, WAVER_M, 2), 0.0])
+        turn = np.array([0.0, 0.0, self._rng.normal(0, WAVER_RAD)])
+        Rs = pose.rotvec_to_matrix(share[:, None] * turn)
+        p = Ts_world_eef[:, :3, 3] + share[:, None] * aside
+        return pose.from_parts(p, Ts_world_eef[:, :3, :3] @ Rs)
 
     def _path(
         self, index: int, way: "_Way", qpos: np.ndarray, search: bool

@@ -28,6 +28,9 @@ from roboloop.policy.clock import Clock
 from roboloop.policy.text import embed
 from roboloop.robot import ROBOTS, Robot, forward_kinematics, inverse_kinematics
 
+EXECUTED: dict[Sense, int] = {"images": 8, "poses": 4}
+"""Actions that are carried out of each chunk, by what is seen. Images do not tell for how long a
+hand has pushed or waited: half a chunk is long enough to go on."""
 BROUGHT_M, BROUGHT_RAD = 0.002, 0.02
 """Errors of an arm's hand with which it counts as there."""
 
@@ -38,17 +41,17 @@ class ActPolicy:
     Args:
         checkpoint: What it is.
         weights: Of its network.
-        execute_steps: Actions that are carried out of each chunk.
+        execute_steps: Actions that are carried out of each chunk; by default as `EXECUTED` says.
     """
 
     finished = None
 
     def __init__(
-        self, checkpoint: Checkpoint, weights: dict[str, Tensor], execute_steps: int
+        self, checkpoint: Checkpoint, weights: dict[str, Tensor], execute_steps: int | None
     ) -> None:
         self.checkpoint, self.px = checkpoint, checkpoint.px
-        self.execute_steps = execute_steps
         self.sense: Sense = "images" if checkpoint.px else "poses"
+        self.execute_steps = execute_steps or EXECUTED[self.sense]
         self._seen: np.ndarray | None = None
         self._clock: Clock | None = None
         self._net = Act.of_weights(checkpoint, weights).eval()
@@ -56,7 +59,7 @@ class ActPolicy:
         self._arm = None if robot is None else Arm(robot)
 
     @classmethod
-    def load(cls, folder: Path, execute_steps: int) -> Self:
+    def load(cls, folder: Path, execute_steps: int | None) -> Self:
         """Read a policy that `roboloop train` wrote.
 
         Raises:
@@ -75,7 +78,7 @@ class ActPolicy:
         self._seen, self._clock = None, Clock(n)
 
     def act(self, observation: Observation) -> Float32[np.ndarray, "N H nu"]:
-        """Return a chunk of actions for every robot.
+        """Return the next actions of every robot, those of a chunk that are carried out.
 
         Raises:
             RoboloopError: The observation is not what the policy was trained on.
@@ -94,8 +97,8 @@ class ActPolicy:
         inputs["state"] = torch.from_numpy(known)
         inputs["text"] = torch.from_numpy(embed(observation[TASK]))
         with torch.inference_mode():
-            chunk = self._net.actions(inputs, self._arm).numpy()
-        clock.advance(chunk[:, : self.execute_steps, -1] > self._net.gripper_range.mean().item())
+            chunk = self._net.actions(inputs, self._arm).numpy()[:, : self.execute_steps]
+        clock.advance(chunk[..., -1] > self._net.gripper_range.mean().item())
         return chunk
 
     def _objects(

@@ -9,7 +9,7 @@ from roboloop.policy.base import Policy
 from roboloop.policy.checkpoint import RECORD
 
 
-def _noop(argument: str, robot: str, execute_steps: int) -> Policy:
+def _noop(argument: str, robot: str, execute_steps: int | None) -> Policy:
     from roboloop.policy.references import NoOpPolicy
     from roboloop.station import STATIONS
 
@@ -17,19 +17,19 @@ def _noop(argument: str, robot: str, execute_steps: int) -> Policy:
     return NoOpPolicy(len(station.robot.home), station.robot.gripper_open, len(station.arms))
 
 
-def _replay(argument: str, robot: str, execute_steps: int) -> Policy:
-    from roboloop.policy.references import ReplayNearestPolicy
+def _replay(argument: str, robot: str, execute_steps: int | None) -> Policy:
+    from roboloop.policy.references import CHUNK_STEPS, ReplayNearestPolicy
 
     if not argument:
         raise RoboloopError("`replay` needs demonstrations", "write `replay:DATASET`")
-    return ReplayNearestPolicy.of_dataset(Path(argument), execute_steps)
+    return ReplayNearestPolicy.of_dataset(Path(argument), execute_steps or CHUNK_STEPS)
 
 
-REFERENCES: dict[str, Callable[[str, str, int], Policy]] = {"noop": _noop, "replay": _replay}
+REFERENCES: dict[str, Callable[[str, str, int | None], Policy]] = {"noop": _noop, "replay": _replay}
 """Policies without weights, made from what follows a colon, the robot and the steps per chunk."""
 
 
-def load_policy(name: str, robot: str = "panda", execute_steps: int = 4) -> Policy:
+def load_policy(name: str, robot: str = "panda", execute_steps: int | None = None) -> Policy:
     """Load a policy.
 
     Args:
@@ -37,6 +37,7 @@ def load_policy(name: str, robot: str = "panda", execute_steps: int = 4) -> Poli
             needs no arguments.
         robot: Key of `STATIONS`, for policies that were not trained on one.
         execute_steps: Actions that are carried out of each chunk; who has a memory counts them.
+            None is as many as the policy is best at.
 
     Raises:
         RoboloopError: There is no such policy, or its checkpoint cannot be used.

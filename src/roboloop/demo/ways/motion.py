@@ -13,6 +13,9 @@ from roboloop.sim import CONTROL_DT
 
 LINEAR_SPEED, ANGULAR_SPEED = 0.30, 1.8
 """Of the hand between waypoints, m/s and rad/s."""
+TAKING_SPEED, PLACING_SPEED = 0.7, 0.4
+"""Of a hand that comes to what it takes, or to where it puts something, shares of that: an arm lags
+behind, and what it holds has to be in line before it touches anything."""
 SMOOTHING_STEPS = 5
 """Length of the window that rounds corners, control steps."""
 POSITION_TOLERANCE, ROTATION_TOLERANCE = 0.004, 0.05
