@@ -17,7 +17,7 @@ from roboloop.demo.solver.reach import reach_of
 from roboloop.demo.solver.solve import Solver
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.motion import slowed, smooth
-from roboloop.generate.carrier import aligned
+from roboloop.generate.carrier import STEADY, Carrier, aligned
 from roboloop.generate.rank import rank
 from roboloop.generate.segments import Segment, cut_stages, recorded
 from roboloop.generate.select import Selection, ordered
@@ -211,6 +211,23 @@ def test_who_is_led_astray_still_gets_there(planned):
         for _, start, stop in result.episode.subtasks[:2]:
             assert 3 < led[start:stop].sum() < stop - start - SKILL_STEPS
         assert not led[result.episode.subtasks[2][1] :].any()
+
+
+def test_skills_begin_aside_now_and_then_and_end_in_line(planned, monkeypatch):
+    source, episode = planned
+    segments = [cut_stages(recorded(source, episode))]
+    qpos, ways = qpos_of(source.model, episode.sim_states[0]), []
+    monkeypatch.setattr(Carrier, "_astray", lambda *_: None)
+    for k in range(4):
+        rng = np.random.default_rng(k)
+        expert = Transformer(source, segments, rng, Carrying(stray=1.0))
+        ctrl = expert.plan(0, qpos).ctrl
+        coming = ctrl[ctrl[:, -1] == ctrl[0, -1]]
+        ways.append(expert.arm.eefs(coming[-SKILL_STEPS:, :-1])[:, :3, 3])
+    apart = np.ptp(ways, axis=0).max(1)
+    left = np.linalg.norm(ways[0] - ways[0][-1], axis=1)
+    assert apart.max() > 0.01
+    assert apart[left < STEADY / 2].max() < 0.001
 
 
 def test_what_was_intended_is_free_of_noise(planned):

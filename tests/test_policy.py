@@ -170,6 +170,8 @@ def test_one_robot_acts_as_it_does_among_many(trained):
     together = policy.act(make_observation(cache, frames))
     assert together.shape == (5, SMALL.chunk_steps, N_ARM + 1)
     assert together.dtype == np.float32
+    fewer = load_policy(str(trained), execute_steps=2).act(make_observation(cache, frames))
+    np.testing.assert_array_equal(fewer, together[:, :2])
     for i in frames:
         policy.reset(1)
         alone = policy.act(make_observation(cache, frames[i : i + 1]))
