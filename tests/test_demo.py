@@ -227,7 +227,7 @@ def test_skills_begin_aside_now_and_then_and_end_in_line(planned, monkeypatch):
     apart = np.ptp(ways, axis=0).max(1)
     left = np.linalg.norm(ways[0] - ways[0][-1], axis=1)
     assert apart.max() > 0.01
-    assert apart[left < STEADY / 2].max() < 0.001
+    assert apart[left < STEADY / 2].max() < 0.003  # corners are rounded
 
 
 def test_what_was_intended_is_free_of_noise(planned):
