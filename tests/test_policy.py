@@ -19,6 +19,7 @@ from roboloop.policy.geometry import (
     Hand,
     Things,
     aligned,
+    hand_in,
     places_at,
     rotations,
     seen_at,
@@ -462,7 +463,7 @@ def test_errors_of_the_arm_count_more_where_its_hand_acts_soon():
     batch = {name: torch.from_numpy(values) for name, values in drawn.items()}
     batch["imitate"] = torch.ones_like(batch["imitate"])
     arm, gripper = net._targets(batch)
-    p, _ = net._hand(batch["state"])
+    p, _ = hand_in(batch["state"], N_ARM)
     batch["places"] = torch.stack([p, p], 2)
     batch["places"][1] += 1.0  # the second sample's hand is far from where it acts
 

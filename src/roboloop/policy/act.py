@@ -19,6 +19,7 @@ from roboloop.policy.geometry import (
     Things,
     aligned,
     frames,
+    hand_in,
     rotations,
     tips_of,
 )
@@ -199,7 +200,7 @@ class Act(nn.Module):
         turns = None if self.cameras else batch["turns"]
         arm_out, gripper_out = self._act(sight, state, places, postures, turns, style)
         gripper_loss = F.binary_cross_entropy_with_logits(gripper_out, gripper, reduction="none")
-        p_base_eef, _ = self._hand(state)
+        p_base_eef, _ = hand_in(state, self.n_arm)
         near = 1 / (ROUGH + (batch["places"][:, :, 0] - p_base_eef).norm(dim=-1))
         near = (near / near.mean())[..., None]
         return {
@@ -219,7 +220,7 @@ class Act(nn.Module):
     ) -> Sight:
         """Ask the cameras; of the state they are told what fingers do, not where the hand is."""
         things, first, n = None, state[:, 0], self.n_arm
-        hand = Hand(*self._hand(first))
+        hand = Hand(*hand_in(first, self.n_arm))
         if objects is not None:
             known = (objects - self.objects_mean) / self.objects_std
             if noise is not None:
@@ -302,14 +303,8 @@ class Act(nn.Module):
         turns: Float[Tensor, "B W P 3 3"] | None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
-        known = self._scaled(state), *self._hand(state), places, postures, turns
+        known = self._scaled(state), *hand_in(state, self.n_arm), places, postures, turns
         return self.model.act(sight.context, *known, style)
-
-    def _hand(
-        self, state: Float[Tensor, "*B n_state"]
-    ) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
-        """Where the hand is in the robot's base frame, and how it is turned."""
-        return frames(state[..., self.n_arm + 1 : self.n_arm + 10])
 
     def _posture_scaled(self, postures: Float[Tensor, "*B n_arm"]) -> Float[Tensor, "*B n_arm"]:
         return (postures - self.posture_mean) / self.posture_std

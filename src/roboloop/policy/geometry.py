@@ -98,6 +98,13 @@ def tips_of(p: Float[Tensor, "B P 3"], R: Float[Tensor, "B P 3 3"]) -> Float[Ten
     return torch.cat([p, p + TIP * R[..., 1]], 1)
 
 
+def hand_in(
+    state: Float[Tensor, "*B n_state"], n_arm: int
+) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
+    """Where the hand is in the base frame, and how it is turned, of a robot's state."""
+    return frames(state[..., n_arm + 1 : n_arm + 10])
+
+
 def frames(pose: Float[Tensor, "*B 9"]) -> tuple[Float[Tensor, "*B 3"], Float[Tensor, "*B 3 3"]]:
     """Positions and rotations of poses that are told as position, x axis and y axis."""
     p, x, y = pose.unflatten(-1, (3, 3)).unbind(-2)

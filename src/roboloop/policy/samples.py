@@ -81,8 +81,8 @@ class Samples:
         if view is None:
             return np.full((len(frames), geometry.N_TIPS * N_WAYPOINTS, 2), np.nan, np.float32)
         n_arm = self.cache.action.shape[1] - 1
-        hand = self.cache.state[frames, n_arm + 1 : n_arm + 10].astype(float)
-        Ts_base_eef = pose.from_parts(*(x.numpy() for x in geometry.frames(torch.from_numpy(hand))))
+        state = torch.from_numpy(self.cache.state[frames].astype(float))
+        Ts_base_eef = pose.from_parts(*(x.numpy() for x in geometry.hand_in(state, n_arm)))
         there = self.waypoints[frames]
         tips = geometry.tips_of(
             *(torch.from_numpy(each[there]) for each in (self.places, self.turns))
