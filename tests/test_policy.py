@@ -245,7 +245,7 @@ def test_a_policy_without_images_is_told_where_objects_are(tmp_path):
 def test_another_version_is_refused(trained, tmp_path):
     record = json.loads((trained / "policy.json").read_text())
     (tmp_path / "policy.json").write_text(json.dumps({**record, "version": 1}))
-    with pytest.raises(RoboloopError, match="version 1, this program reads 10"):
+    with pytest.raises(RoboloopError, match="version 1, this program reads 11"):
         load_policy(str(tmp_path))
 
 

@@ -149,12 +149,12 @@ class Act(nn.Module):
         places = batch["places"]
         if noise is not None:
             images = {k: jittered(v, config.color_jitter, noise) for k, v in images.items()}
-            told = "objects" in batch
-            size = config.told_place_noise if told else config.place_noise
-            places = places + size * normal(places, noise)
         moved = {name: batch[f"moved.{name}"] for name in self.cameras}
         known = batch.get("objects"), batch["text"], batch["state"], noise
         sight = self._look(images, *known, moved)
+        if noise is not None:
+            size = sight.error[:, None, :N_WAYPOINTS, None].detach().clamp(max=config.place_noise)
+            places = places + size * normal(places, noise)
         terms = self._seeing(sight, batch) | self._acting(sight, batch, places, noise)
         weights = {
             "place_loss": config.place_weight,
@@ -303,7 +303,9 @@ class Act(nn.Module):
         turns: Float[Tensor, "B W P 3 3"] | None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
-        known = self._scaled(state), *hand_in(state, self.n_arm), places, postures, turns
+        way = postures[:, :, :1] * self.posture_std + self.posture_mean
+        left = (way - state[:, :, None, : way.shape[-1]]) / self.arm_std
+        known = self._scaled(state), *hand_in(state, self.n_arm), places, postures, left, turns
         return self.model.act(sight.context, *known, style)
 
     def _posture_scaled(self, postures: Float[Tensor, "*B n_arm"]) -> Float[Tensor, "*B n_arm"]:

@@ -11,7 +11,7 @@ from roboloop.run import atomic_path, read_json, write_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-VERSION = 10
+VERSION = 11
 """Raised whenever older programs cannot read what is written, or newer ones not what was."""
 RECORD, WEIGHTS = "policy.json", "model.safetensors"
 

@@ -30,6 +30,8 @@ GUESS = 0.15
 """How far from a camera on the hand a place is guessed to be at first, m."""
 NEAR = 0.02
 """Scale of the hand's way that matters close to its goal, m."""
+AT_FIRST = -2.0
+"""Logit of the share of the way to the next place that is gone before anything is learnt."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Sight:
     """Logarithm of how likely each place is at each object, of who is told where they are."""
     turns: Float[Tensor, "B P K 2 3"] | None
     """The hand's x and y axes there, in each way to stand, about; of who is told the same."""
+
+    @property
+    def error(self) -> Float[Tensor, "B T"]:
+        """How wrong who sees a place best expects to be, m."""
+        return SPREAD * torch.stack([*self.log_scale.values()]).amin(0).exp()
 
     @property
     def fused(self) -> Float[Tensor, "B T 3"]:
@@ -115,7 +122,7 @@ class ActModel(nn.Module):
         self.register_buffer("eyes", eyes)
         d, n_points = config.d_model, 2 * config.n_keypoints
         self.latent, self.n_waypoints, self.hand_cameras = config.latent, n_waypoints, hand_cameras
-        self.chunk = config.chunk_steps, n_out + 1
+        self.chunk = config.chunk_steps, n_out + 2
         self.cameras = nn.ModuleDict({name: CameraEncoder(config) for name in cameras})
         self.objects = ObjectEncoder(config, n_objects, n_waypoints) if n_objects else None
         experts = (*cameras, *([OBJECTS] if n_objects else []))
@@ -134,10 +141,10 @@ class ActModel(nn.Module):
         n_postures = n_waypoints * N_POSTURES * (n_arm + 1)
         self.postures = perceptron(d + 3 * self.n_places, 2 * d, n_postures)
         n_goal = (n_arm + 9 + (12 if n_objects else 0)) * n_waypoints
-        n_actions = math.prod(self.chunk)
         n_known = d + n_state + n_goal + config.latent
-        self.actions = perceptron(n_known, 4 * d, n_actions, config.head_layers)
-        self.posterior = perceptron(n_state + n_actions, d, 2 * config.latent)
+        self.actions = perceptron(n_known, 4 * d, math.prod(self.chunk), config.head_layers)
+        n_seen = n_state + config.chunk_steps * (n_out + 1)
+        self.posterior = perceptron(n_seen, d, 2 * config.latent)
 
     def look(
         self,
@@ -221,6 +228,7 @@ class ActModel(nn.Module):
         R_base_eef: Float[Tensor, "B W 3 3"],
         places: Float[Tensor, "B W P 3"],
         postures: Float[Tensor, "B W P n_arm"],
+        left: Float[Tensor, "B W H n_out"],
         turns: Float[Tensor, "B W P 3 3"] | None = None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
@@ -228,8 +236,10 @@ class ActModel(nn.Module):
 
         State and postures are normalised, places and the hand's pose are not. Where it is known how
         the hand will be turned (`turns`), it also counts where the hand is as seen from there: what
-        is threaded or set down comes the same way whichever way its goal lies. Without `style` the
-        prior's mean is taken.
+        is threaded or set down comes the same way whichever way its goal lies. A share of what is
+        `left` to the next posture, as the arm's actions are scaled, is gone in any case: out of
+        joint positions, where a hundredth of their range decides, a network hardly learns to
+        follow a place. Without `style` the prior's mean is taken.
         """
         if style is None:
             style = state.new_zeros(*state.shape[:2], self.latent)
@@ -242,7 +252,8 @@ class ActModel(nn.Module):
         known = [context[:, None].expand(-1, state.shape[1], -1), state, style]
         known = torch.cat([*known, *(each.flatten(2) for each in goal)], -1)
         actions = self.actions(known).unflatten(-1, self.chunk)
-        return actions[..., :-1], actions[..., -1]
+        share = (actions[..., -1:] + AT_FIRST).sigmoid()
+        return actions[..., :-2] + share * left, actions[..., -2]
 
     def encode_style(
         self,

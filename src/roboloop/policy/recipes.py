@@ -44,9 +44,7 @@ class ActConfig:
     place_weight: float = 0.3
     """Weight of the losses on where the gripper acts next, and on how the arm stands there."""
     place_noise: float = 0.005
-    """Noise on the places that actions are learnt from, m: as wrong as cameras see them."""
-    told_place_noise: float = 0.001
-    """The same for who is told where objects are."""
+    """Most noise on the places that actions are learnt from, m; see `Sight.error`."""
     object_shift: float = 0.3
     """Noise on where objects are told to be, in standard deviations: it is enough to know which one
     to point at, and what is pointed at has no noise."""
