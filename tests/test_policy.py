@@ -195,6 +195,28 @@ def test_perfect_predictions_give_back_the_recorded_actions(space):
     np.testing.assert_allclose(actions, recorded, atol=1e-5)
 
 
+@pytest.mark.parametrize("space", ["joint", "joint_delta"])
+def test_who_goes_all_the_way_gets_to_the_next_posture(space):
+    samples = Samples(make_cache(), replace(SMALL, action_space=space))
+    net = Act(samples.config, ("front", "wrist"), (), measure_scaling(samples)).eval()
+    last = net.model.actions[-1]
+    for value, weight in (
+        (0.0, last.weight),
+        (0.0, last.bias),
+        (99.0, last.bias[N_ARM + 1 :: N_ARM + 2]),
+    ):
+        weight.data.fill_(value)
+    drawn = samples.draw(np.random.default_rng(0), np.arange(5), augment=False)
+    batch = {name: torch.from_numpy(values) for name, values in drawn.items()}
+    postures = net._posture_scaled(batch["postures"])
+    sight = Sight(torch.zeros(5, SMALL.d_model), {}, {}, {}, None, None)
+    moves, _ = net._act(sight, batch["state"], batch["places"], postures, None)
+    told = moves * net.arm_std + net.arm_mean
+    if space == "joint_delta":
+        told = told + batch["state"][:, :, None, :N_ARM]
+    np.testing.assert_allclose(told, batch["postures"][:, :, :1].expand_as(told), atol=1e-5)
+
+
 def panda_cache(n_episodes=3, n_steps=12) -> Cache:
     """Ways of a Panda whose targets are a little ahead, around one of two objects."""
     panda, rng, n = ROBOTS["panda"], np.random.default_rng(0), n_episodes * n_steps

@@ -303,9 +303,11 @@ class Act(nn.Module):
         turns: Float[Tensor, "B W P 3 3"] | None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
-        way = postures[:, :, :1] * self.posture_std + self.posture_mean
-        left = (way - state[:, :, None, : way.shape[-1]]) / self.arm_std
-        known = self._scaled(state), *hand_in(state, self.n_arm), places, postures, left, turns
+        goal = postures[:, :, :1] * self.posture_std + self.posture_mean
+        if self.config.action_space == "joint_delta":
+            goal = goal - state[:, :, None, : goal.shape[-1]]
+        goal = (goal - self.arm_mean) / self.arm_std
+        known = self._scaled(state), *hand_in(state, self.n_arm), places, postures, goal, turns
         return self.model.act(sight.context, *known, style)
 
     def _posture_scaled(self, postures: Float[Tensor, "*B n_arm"]) -> Float[Tensor, "*B n_arm"]:

@@ -31,7 +31,7 @@ GUESS = 0.15
 NEAR = 0.02
 """Scale of the hand's way that matters close to its goal, m."""
 AT_FIRST = -2.0
-"""Logit of the share of the way to the next place that is gone before anything is learnt."""
+"""Logit of the share of the next posture in an action before anything is learnt."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ class ActModel(nn.Module):
         R_base_eef: Float[Tensor, "B W 3 3"],
         places: Float[Tensor, "B W P 3"],
         postures: Float[Tensor, "B W P n_arm"],
-        left: Float[Tensor, "B W H n_out"],
+        goal: Float[Tensor, "B W H n_out"],
         turns: Float[Tensor, "B W P 3 3"] | None = None,
         style: Float[Tensor, "B W latent"] | None = None,
     ) -> tuple[Float[Tensor, "B W H n_out"], Float[Tensor, "B W H"]]:
@@ -236,24 +236,24 @@ class ActModel(nn.Module):
 
         State and postures are normalised, places and the hand's pose are not. Where it is known how
         the hand will be turned (`turns`), it also counts where the hand is as seen from there: what
-        is threaded or set down comes the same way whichever way its goal lies. A share of what is
-        `left` to the next posture, as the arm's actions are scaled, is gone in any case: out of
-        joint positions, where a hundredth of their range decides, a network hardly learns to
+        is threaded or set down comes the same way whichever way its goal lies. Of the action that
+        leads to the next posture at once (`goal`) a share is taken, and the rest added: out of
+        joint positions alone, where a hundredth of their range decides, a network hardly learns to
         follow a place. Without `style` the prior's mean is taken.
         """
         if style is None:
             style = state.new_zeros(*state.shape[:2], self.latent)
         way = places - p_base_eef[:, :, None]
-        goal = [postures, places, way / HAND_REACH, torch.tanh(way / NEAR)]
+        ways = [postures, places, way / HAND_REACH, torch.tanh(way / NEAR)]
         if turns is not None:
             own = torch.einsum("bwpji,bwpj->bwpi", turns, way)
             axes = torch.einsum("bwpji,bwjk->bwpki", turns, R_base_eef)[:, :, :, :2]
-            goal += [own / HAND_REACH, torch.tanh(own / NEAR), axes.flatten(3)]
+            ways += [own / HAND_REACH, torch.tanh(own / NEAR), axes.flatten(3)]
         known = [context[:, None].expand(-1, state.shape[1], -1), state, style]
-        known = torch.cat([*known, *(each.flatten(2) for each in goal)], -1)
+        known = torch.cat([*known, *(each.flatten(2) for each in ways)], -1)
         actions = self.actions(known).unflatten(-1, self.chunk)
         share = (actions[..., -1:] + AT_FIRST).sigmoid()
-        return actions[..., :-2] + share * left, actions[..., -2]
+        return actions[..., :-2] + share * goal, actions[..., -2]
 
     def encode_style(
         self,
