@@ -214,7 +214,8 @@ def test_who_goes_all_the_way_gets_to_the_next_posture(space):
     told = moves * net.arm_std + net.arm_mean
     if space == "joint_delta":
         told = told + batch["state"][:, :, None, :N_ARM]
-    np.testing.assert_allclose(told, batch["postures"][:, :, :1].expand_as(told), atol=1e-5)
+    recorded = batch["postures"][:, :, :1].expand_as(told)
+    np.testing.assert_allclose(told.detach(), recorded, atol=1e-4)
 
 
 def panda_cache(n_episodes=3, n_steps=12) -> Cache:
