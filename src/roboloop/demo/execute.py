@@ -13,7 +13,7 @@ from roboloop.demo.goals import Unreachable
 from roboloop.demo.judge import judge
 from roboloop.demo.planner import Expert
 from roboloop.demo.slip import SLIP, SLIP_STEPS, carrying_steps, grasping_step, slipped
-from roboloop.demo.ways.motion import Motion
+from roboloop.demo.ways.motion import PLACING_SPEED, TAKING_SPEED, Motion
 from roboloop.robot import forward_kinematics
 from roboloop.sim import CONTROL_DT, Simulation, qpos_of
 from roboloop.task.spec import BOTH
@@ -24,7 +24,7 @@ NOISE_MEMORY = 0.9
 """Share of the action noise that stays from one control step to the next."""
 NOISE_RISE_STEPS, NOISE_FALL_STEPS, NOISE_IN_CONTACT = 8, 12, 0.1
 """The noise grows over a stage's first control steps and shrinks over the last before the gripper
-acts, from and to this share of itself."""
+acts, from and to this share of itself: over as much of the way where that is gone more slowly."""
 
 
 @dataclass(frozen=True)
@@ -278,9 +278,8 @@ def _noise_share(arm: Cell, index: int, ctrl: Float[np.ndarray, "T n"]) -> Float
     moves = np.flatnonzero(np.diff(ctrl[:acts, :-1], axis=0).any(1))
     there = int(moves[-1]) + 2 if len(moves) else acts  # from there on it waits for the other arm
     acts = min(acts - round(stage.dwell / CONTROL_DT), there)  # it waits where it is calm
-    return np.clip(
-        np.minimum(t / NOISE_RISE_STEPS, (acts - t) / NOISE_FALL_STEPS), NOISE_IN_CONTACT, 1.0
-    )
+    fall = NOISE_FALL_STEPS * (TAKING_SPEED / PLACING_SPEED if stage.release else 1.0)
+    return np.clip(np.minimum(t / NOISE_RISE_STEPS, (acts - t) / fall), NOISE_IN_CONTACT, 1.0)
 
 
 def _eef_targets(cell: Cell, ctrl: np.ndarray) -> np.ndarray:
