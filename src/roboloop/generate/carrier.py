@@ -62,7 +62,8 @@ class Carrier:
     Args:
         cell: Where, as seen from the arm.
         rng: Chooses where to stray.
-        stray: Share of the transits on which the hand is first led astray.
+        stray: Share of the transits on which the hand is first led astray, and of the skills that
+            begin aside.
     """
 
     def __init__(self, cell: Cell, rng: np.random.Generator, stray: float) -> None:

@@ -91,7 +91,7 @@ class Config(CommonFlags):
     """Standard deviation of the noise on the arm's targets in free motion, rad."""
     stray: float = 0.5
     """Share of the transits on which the hand is first led astray, so that demonstrations show
-    how to get back; what leads astray is marked, and not learnt."""
+    how to get back; what leads astray is marked, and not learnt. As many skills begin aside."""
     start_spread: float = 0.04
     """Standard deviation of the arm's joints around home at the start, rad."""
     slip: float = 0.0

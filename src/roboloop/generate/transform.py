@@ -24,7 +24,8 @@ class Carrying:
 
     selection: Selection = field(default_factory=Selection)
     stray: float = 0.0
-    """Share of the transits on which the hand is first led astray."""
+    """Share of the transits on which the hand is first led astray, and of the skills that begin
+    aside."""
     offset: tuple[int, int] = (0, 0)
     """Fewest and most control steps that a grasp's segment goes on after its end."""
 
