@@ -28,7 +28,7 @@ STRAY_TURN = (0.08, 0.08, 0.7)
 """Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
 STRAY_TRIES = 3
 WAVER_M, WAVER_RAD = 0.012, 0.2
-"""Standard deviations of how far a skill then begins aside of its way, and how far turned."""
+"""Standard deviations of how far a skill begins aside of its way, and how far turned."""
 STEADY = 0.015
 """A hand that is this near (m) to where a skill ends is on its way again."""
 IN_PLACE = 0.05

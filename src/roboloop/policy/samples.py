@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 from roboloop import pose
 from roboloop.data.cache import OBJECT_NUMBERS, Cache
 from roboloop.data.views import View
-from roboloop.policy import geometry
 from roboloop.policy.clock import recorded_recency
+from roboloop.policy.geometry import N_TIPS, hand_in, tips_of
 from roboloop.policy.recipes import ActConfig
 from roboloop.policy.text import embed
 
@@ -79,14 +79,12 @@ class Samples:
         """
         view = self.cache.views.get(camera)
         if view is None:
-            return np.full((len(frames), geometry.N_TIPS * N_WAYPOINTS, 2), np.nan, np.float32)
+            return np.full((len(frames), N_TIPS * N_WAYPOINTS, 2), np.nan, np.float32)
         n_arm = self.cache.action.shape[1] - 1
         state = torch.from_numpy(self.cache.state[frames].astype(float))
-        Ts_base_eef = pose.from_parts(*(x.numpy() for x in geometry.hand_in(state, n_arm)))
+        Ts_base_eef = pose.from_parts(*(x.numpy() for x in hand_in(state, n_arm)))
         there = self.waypoints[frames]
-        tips = geometry.tips_of(
-            *(torch.from_numpy(each[there]) for each in (self.places, self.turns))
-        )
+        tips = tips_of(*(torch.from_numpy(each[there]) for each in (self.places, self.turns)))
         image, inside = view.project(tips.numpy().astype(float), Ts_base_eef)
         image = image + moved[:, None]
         return np.where(inside[..., None], image, np.nan).astype(np.float32)
