@@ -17,10 +17,11 @@ from roboloop.demo.solver.reach import reach_of
 from roboloop.demo.solver.solve import Solver
 from roboloop.demo.ways.arm import Arm
 from roboloop.demo.ways.motion import slowed, smooth
-from roboloop.generate.carrier import STEADY, Carrier, aligned
+from roboloop.generate.carrier import Carrier, aligned
 from roboloop.generate.rank import rank
 from roboloop.generate.segments import Segment, cut_stages, recorded
 from roboloop.generate.select import Selection, ordered
+from roboloop.generate.stray import STEADY
 from roboloop.generate.transform import Carrying, Transformer
 from roboloop.robot import ROBOTS, Robot
 from roboloop.scene.compile import scene_spec

@@ -16,21 +16,13 @@ from roboloop.demo.ways.arm import CARRY_LIFT, NO_ROOM, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.generate.frames import Held, held_in_hand, is_round, like_turns, reference_frame
-from roboloop.generate.segments import SKILL_RADIUS, Segment, half_turned
+from roboloop.generate.segments import Segment, half_turned
 from roboloop.generate.select import apart
+from roboloop.generate.stray import aside_of, wavering
 from roboloop.sim import CONTROL_DT
 from roboloop.task.spec import Stage
 
-STRAY_NEAR, STRAY_FAR = (0.015, 0.07), (0.05, 0.25)
-"""How far (m) aside of where a skill ends, and above it, the hand is led astray: half the time
-near, half far."""
-STRAY_TURN = (0.08, 0.08, 0.7)
-"""Standard deviation of how the hand is then turned about its x, y and z axes, rad."""
 STRAY_TRIES = 3
-WAVER_M, WAVER_RAD = 0.012, 0.2
-"""Standard deviations of how far a skill begins aside of its way, and how far turned."""
-STEADY = 0.015
-"""A hand that is this near (m) to where a skill ends is on its way again."""
 IN_PLACE = 0.05
 """What is carried to a skill that begins this near (m) is not lifted before."""
 NOWHERE = range(0)
@@ -205,22 +197,12 @@ class Carrier:
         stage = self.cell.task.stages[index]
         places = way.segment.held is not None and stage.subgoal
         if (stage.grasp or places) and not search and self._rng.uniform() < self._stray:
-            wavering = replace(way, Ts_world_eef=self._wavering(way.Ts_world_eef))
+            aside = replace(way, Ts_world_eef=wavering(way.Ts_world_eef, self._rng))
             try:
-                return self._path(index, wavering, qpos, search)
+                return self._path(index, aside, qpos, search)
             except Unreachable:
                 pass
         return self._path(index, way, qpos, search)
-
-    def _wavering(self, Ts_world_eef: Float[np.ndarray, "S 4 4"]) -> Float[np.ndarray, "S 4 4"]:
-        """A skill that begins aside and turned about the hand's axis, and comes back on its way."""
-        left = np.linalg.norm(Ts_world_eef[:, :3, 3] - Ts_world_eef[-1, :3, 3], axis=1)
-        share = np.clip((left - STEADY) / (SKILL_RADIUS - STEADY), 0, 1)
-        aside = np.array([*self._rng.normal(0, WAVER_M, 2), 0.0])
-        turn = np.array([0.0, 0.0, self._rng.normal(0, WAVER_RAD)])
-        Rs = pose.rotvec_to_matrix(share[:, None] * turn)
-        p = Ts_world_eef[:, :3, 3] + share[:, None] * aside
-        return pose.from_parts(p, Ts_world_eef[:, :3, :3] @ Rs)
 
     def _path(
         self, index: int, way: "_Way", qpos: np.ndarray, search: bool
@@ -321,7 +303,7 @@ class Carrier:
         lift: bool,
     ) -> tuple[np.ndarray, range] | None:
         """Draw a place aside and travel by it; None where that is not reachable or not free."""
-        arm, aside = self.arm, self._aside(after[-1])[None]
+        arm, aside = self.arm, aside_of(after[-1], self._rng)[None]
         if not arm.reach(aside, qpos[self.cell.arm_qpos])[1].all():
             return None
         try:
@@ -345,14 +327,6 @@ class Carrier:
         if lift:
             return self.arm.carry(qpos, after, held, search=search)
         return self.arm.reach_out(qpos, after, touched, held, search=search)
-
-    def _aside(self, T_world_eef: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
-        """Draw a place of the hand beside and above another one."""
-        rng, limits = self._rng, STRAY_NEAR if self._rng.uniform() < 0.5 else STRAY_FAR
-        angle, (shift, height) = rng.uniform(0, 2 * np.pi), rng.uniform(*limits, 2)
-        offset = np.array([shift * np.cos(angle), shift * np.sin(angle), height])
-        R = pose.rotvec_to_matrix(rng.normal(0, STRAY_TURN))
-        return pose.from_parts(T_world_eef[:3, 3] + offset, T_world_eef[:3, :3] @ R)
 
     def _resized(self, segment: Segment, stage: Stage, Ts_ref_eef: np.ndarray) -> np.ndarray:
         """Poses moved to where the skill's last point lies on an object of another size."""
