@@ -8,6 +8,8 @@ from roboloop.task.constraints import Constraint, Values
 TOLERANCE = 1e-3
 """Largest violation that counts as solved: m, rad, or whatever the constraint compares."""
 N_JOINT_VALUES = 101
+IN_THE_WAY, NO_ROOM = "no free path", "no room where the path ends"
+"""Problems that those who plan ways have in common."""
 
 
 class Unreachable(RoboloopError):

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop.cell import Cell
+from roboloop.demo.anchors import anchors
 from roboloop.demo.belief import Belief, Measured, Tracking
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.retreat import SOFT_REST_STEPS
@@ -45,8 +46,6 @@ STILL, STILL_STEPS = 0.0015, 12
 it gets; so long it is waited for."""
 SOFT_SLACK = 0.03
 """What is held of a cloth may be off by this, m: planning again would drag what lies."""
-NEAR = 0.08
-"""A hand this close to what it pushes, or to cloth, moves it itself, m."""
 BEHIND = 0.05
 """A hand this far from a handle has lost it, m."""
 
@@ -185,38 +184,9 @@ class ClosedLoop:
 
     def _off_anchor(self) -> float:
         """How far the points that the plan rests on are from where they were, m."""
-        now = self._anchor_points()
+        now = anchors(self.belief, self._values, self._steps[self._index])
         both = self._anchor.keys() & now.keys()
         return max((float(np.linalg.norm(now[k] - self._anchor[k])) for k in both), default=0.0)
-
-    def _anchor_points(self) -> dict[str, np.ndarray]:
-        """The points that the running plan rests on."""
-        points: dict[str, np.ndarray] = {}
-        for i in self._steps[self._index]:
-            points |= self._anchors_of(self.cell.task.stages[i], self.cell.task.held(i))
-        return points
-
-    def _anchors_of(self, stage: Stage, held: str | None) -> dict[str, np.ndarray]:
-        points = self._values.points
-        if stage.grasp and self.cell.is_soft(stage.grasp):
-            return self._unless_near(stage.grasp, stage.arm)
-        if stage.grasp:
-            role = stage.grasp.partition(".")[0]
-            named = {stage.grasp} if "." in stage.grasp else set(points)
-            return {k: p for k, p in points.items() if k in named and k.startswith(f"{role}.")}
-        if stage.push:
-            return self._unless_near(stage.push, stage.arm)
-        if not held or self.cell.is_jointed(held) or self.cell.is_soft(held):
-            return {}  # a cloth that is moved moves everything on it
-        used = set[str]().union(*(parse(text).names()[0] for text in stage.subgoal))
-        own = [held.partition(".")[0], *(mount.name for mount in self.cell.task.arms)]
-        own = tuple(f"{role}." for role in own)
-        return {k: p for k, p in points.items() if k in used and not k.startswith(own)}
-
-    def _unless_near(self, name: str, arm: str) -> dict[str, np.ndarray]:
-        """A point, unless the hand is about to move it itself."""
-        p, p_hand = self._values.points[name], self.belief.hand(arm)[:3, 3]
-        return {name: p} if np.linalg.norm(p - p_hand) > NEAR else {}
 
     def _back(self, why: str) -> None:
         """Begin again the last step that holds: the one in which something was grasped."""
@@ -389,7 +359,7 @@ class ClosedLoop:
             return self._try_plan() if warm else error.problem
         self._rows, self._waited = deque(motion.ctrl), 0
         self._path_off_planned, self._broken_steps = self._path_off(), 0
-        self._anchor = self._anchor_points()
+        self._anchor = anchors(self.belief, self._values, self._steps[self._index])
         self._started = True
         return ""
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from roboloop import pose
 from roboloop.cell import set_free
-from roboloop.demo.goals import Unreachable
-from roboloop.demo.ways.arm import CARRY_LIFT, IN_THE_WAY, Arm
+from roboloop.demo.goals import IN_THE_WAY, Unreachable
+from roboloop.demo.ways.arm import CARRY_LIFT, Arm
 from roboloop.demo.ways.motion import Motion, slowed, smooth, timed
 
 LIFTS = (0.0, CARRY_LIFT, 2 * CARRY_LIFT)

@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 
 from roboloop import pose
 from roboloop.cell import Cell
-from roboloop.demo.goals import NoPlace, Unreachable
+from roboloop.demo.goals import NO_ROOM, NoPlace, Unreachable
 from roboloop.demo.hand import can_close
 from roboloop.demo.joints import joint_goal, joint_values
-from roboloop.demo.ways.arm import CARRY_LIFT, NO_ROOM, Arm
+from roboloop.demo.ways.arm import CARRY_LIFT, Arm
 from roboloop.demo.ways.jointed import first, ways_along_joint
 from roboloop.demo.ways.motion import LINEAR_SPEED, Motion
 from roboloop.generate.frames import Held, held_in_hand, is_round, like_turns, reference_frame

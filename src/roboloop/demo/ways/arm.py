@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from roboloop import pose
 from roboloop.cell import Cell, set_free
-from roboloop.demo.goals import NoPlace, Unreachable
+from roboloop.demo.goals import IN_THE_WAY, NO_ROOM, NoPlace, Unreachable
 from roboloop.demo.ways.collision import Collisions
 from roboloop.demo.ways.detour import LIFTS, over, through_joints
 from roboloop.demo.ways.motion import (
@@ -25,7 +25,6 @@ from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values
 
-IN_THE_WAY, NO_ROOM = "no free path", "no room where the path ends"
 MAX_FAR = 2
 """Ways over the top that the arm cannot follow, after which higher ones are not tried."""
 CARRY_LIFT = 0.07

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
-from roboloop.demo.goals import Unreachable
+from roboloop.demo.goals import IN_THE_WAY, Unreachable
 from roboloop.demo.ways.motion import POSITION_TOLERANCE, follow, met, paced, timed
 from roboloop.demo.ways.transit import Free, transit
 from roboloop.kinematics import Weights
@@ -57,7 +57,7 @@ def through_joints(
         between = paced(robot, way, rounded)
         if all(free(between)):
             return np.concatenate([start, between, end])
-    raise Unreachable("no free path")
+    raise Unreachable(IN_THE_WAY)
 
 
 def over(
@@ -84,7 +84,7 @@ def _beginning(
             continue
         if all(free(start)):
             return start, before
-    raise Unreachable("no free path")
+    raise Unreachable(IN_THE_WAY)
 
 
 def _arrival(robot: Robot, after: np.ndarray, q: np.ndarray, free: Free) -> np.ndarray:
@@ -102,7 +102,7 @@ def _arrival(robot: Robot, after: np.ndarray, q: np.ndarray, free: Free) -> np.n
             continue
         if all(free(path)):
             return path
-    raise Unreachable("no free path")
+    raise Unreachable(IN_THE_WAY)
 
 
 def _vias(

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
-from roboloop.demo.goals import Unreachable
-from roboloop.demo.ways.arm import IN_THE_WAY, Allowed, Arm
+from roboloop.demo.goals import IN_THE_WAY, Unreachable
+from roboloop.demo.ways.arm import Allowed, Arm
 from roboloop.sim import CONTROL_DT
 
 FOLD_SPEED = 0.11
