@@ -1,13 +1,16 @@
 """Preset scenes: every one settles as it is, and stands for a task."""
 
+import mujoco
 import numpy as np
 import pytest
 
+from roboloop import pose
 from roboloop.cells import build_cell
 from roboloop.demo.rank import ranked_grasps
 from roboloop.demo.ways.arm import Arm
 from roboloop.errors import RoboloopError
 from roboloop.robot import ROBOTS
+from roboloop.scene.compile import scene_spec
 from roboloop.scene.cousins import sample_cousin
 from roboloop.scene.presets import PRESETS, SMALL, preset_scene
 from roboloop.scene.presets.small import SMALL_BENCHMARK
@@ -52,6 +55,22 @@ def test_a_small_arm_reaches_small_presets_and_can_hold_what_they_are_about(name
     Ts = ranked_grasps(arm, taken, np.random.default_rng(0))
     T_world_body = arm.body_pose(cell.frame_body(taken))
     assert arm.reach_grasps(T_world_body @ Ts, cell.mount.home)[2].any()
+
+
+def test_what_falls_a_centimetre_stays_where_it_lands() -> None:
+    model, rng = scene_spec(preset_scene("stack_d0")).compile(), np.random.default_rng(0)
+    data = mujoco.MjData(model)
+    red, green = (model.body(name).id for name in ("cube_red", "cube_green"))
+    at, below = (int(model.jnt_qposadr[model.body_jntadr[body]]) for body in (red, green))
+    for _ in range(80):
+        mujoco.mj_resetData(model, data)
+        offset = np.array([*rng.uniform(-0.006, 0.006, 2), rng.uniform(0.048, 0.06)])
+        data.qpos[at : at + 3] = data.qpos[below : below + 3] + offset
+        R = pose.rotvec_to_matrix(rng.normal(0, (0.02, 0.02, 0.5)))
+        data.qpos[at + 3 : at + 7] = pose.matrix_to_quat(R)
+        mujoco.mj_step(model, data, nstep=200)
+        moved = data.xpos[red] - data.xpos[green] - offset
+        assert np.linalg.norm(moved[:2]) < 0.005
 
 
 def test_unknown_preset() -> None:

@@ -50,8 +50,6 @@ def _set_options(spec: mujoco.MjSpec) -> None:
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10.0  # friction does not creep under a grip
-    option.iterations = 30
-    option.ls_iterations = 20
     spec.default.geom.solref = CONTACT_SOLREF
     spec.default.geom.solimp = CONTACT_SOLIMP
     spec.default.geom.condim = 3
