@@ -10,6 +10,7 @@ from data_episodes import files_of, finish, make_dataset, make_episode
 from roboloop.cli import main
 from roboloop.data.check import check_dataset
 from roboloop.data.shard import list_shards, write_shard
+from roboloop.data.video import Encoder, decode
 from roboloop.errors import RoboloopError
 from roboloop.run import read_json, write_json
 
@@ -90,6 +91,26 @@ def test_files_of_another_dataset_are_found(dataset, tmp_path):
         check_dataset(dataset)
     assert "file-000.parquet has 11 frames" in str(error.value)
     assert "file-000.mp4 has 11 frames" in str(error.value)
+
+
+def test_a_film_of_something_else_is_found(dataset):
+    frames = list(decode(dataset / VIDEO))
+    encoder = Encoder(frames[0].shape[:2], 20)
+    for frame in frames:
+        encoder.add(frame // 2)
+    (dataset / VIDEO).write_bytes(encoder.finish())
+    check_dataset(dataset)
+    with pytest.raises(RoboloopError, match="does not show what was recorded in episode 0"):
+        check_dataset(dataset, decode=True)
+
+
+def test_frames_that_a_decoder_had_to_guess_are_found(dataset):
+    content = bytearray((dataset / VIDEO).read_bytes())
+    for at in range(len(content) // 3, len(content) // 2, 50):
+        content[at] ^= 0xFF
+    (dataset / VIDEO).write_bytes(content)
+    with pytest.raises(RoboloopError, match="frames are damaged|cannot be read|frames, meta"):
+        check_dataset(dataset, decode=True)
 
 
 def test_an_unfinished_dataset_says_so(tmp_path):

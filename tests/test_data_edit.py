@@ -95,7 +95,10 @@ def test_filter_keeps_what_is_wanted(dataset, tmp_path, words, kept):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["filter", "A", "--scene", "x*", "--out", "O"], "no episode of 6 is as wanted: .*scene 0"),
+        (
+            ["filter", "A", "--scene", "x*", "--out", "O"],
+            "no episode of 6 is as wanted: .*0 by scene",
+        ),
         (["filter", "A"], "no place to write to"),
         (["filter", "A", "--out", "A"], "is not apart from"),
         (["filter", "A", "--out", "A/sub"], "is not apart from"),

@@ -24,6 +24,7 @@ from roboloop.data import video
 from roboloop.data.reader import iter_episodes, read_info
 from roboloop.data.shard import write_shard
 from roboloop.data.writer import finish_dataset
+from roboloop.demo import chunks
 from roboloop.generate.preview import FILM, PREVIEW, STARTS, Material, Watch
 
 CAPTURE = Path(__file__).parents[1] / "examples" / "captures" / "kitchen5"
@@ -73,6 +74,21 @@ def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("loop") / "whole"
     assert finish(out).splitlines() == [str(out / "report.html")]
     return out
+
+
+def test_what_never_succeeds_is_reported(whole, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(chunks, "HOPELESS", 10)
+    out, inputs = tmp_path / "out", [str(whole / name) for name in ("demo", "scene", "task")]
+    flags = ["--n", "2", "--px", "0", "--noise", "3", "--workers", "1", "--failures"]
+    assert main(["generate", *inputs, *flags, "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "error: only 0 of 10 attempts succeeded: " in said
+    assert f"hint: `roboloop report {out}` shows why" in said
+    assert list((out / "failures").glob("*.png"))
+    assert main(["report", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "0 of 10 attempts" in page
+    assert "no dataset was written" in page
 
 
 def test_the_loop_ends_with_a_report_of_every_stage(whole):

@@ -109,7 +109,9 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path):
+@pytest.fixture
+def sleeping(tmp_path: Path) -> tuple[subprocess.Popen, list[int]]:
+    """A process, and the two workers of its that are in the middle of a long unit."""
     script, pids = tmp_path / "sleep.py", tmp_path / "pids"
     script.write_text(SLEEP)
     pids.mkdir()
@@ -118,12 +120,31 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path):
     while len(list(pids.iterdir())) < 2:
         assert parent.poll() is None
         time.sleep(0.05)
-    parent.kill()
-    parent.wait()
+    return parent, [int(path.name) for path in pids.iterdir()]
+
+
+def wait_for_the_end_of(pids: list[int]) -> None:
     deadline = time.monotonic() + 30
-    while any(is_running(int(path.name)) for path in pids.iterdir()):
+    while any(map(is_running, pids)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_workers_end_when_their_parent_is_killed(sleeping):
+    parent, pids = sleeping
+    parent.kill()
+    parent.wait()
+    wait_for_the_end_of(pids)
+
+
+def test_workers_end_when_their_parent_is_interrupted_while_it_waits_for_them(sleeping):
+    parent, pids = sleeping
+    parent.send_signal(signal.SIGINT)
+    time.sleep(1.0)
+    assert parent.poll() is None
+    parent.send_signal(signal.SIGINT)
+    wait_for_the_end_of([parent.pid, *pids])
+    assert parent.wait() not in (0, None)
 
 
 def is_running(pid: int) -> bool:

@@ -32,7 +32,7 @@ from roboloop.run import Run, write_bytes_atomic, write_json
 
 @dataclass(frozen=True)
 class Stage:
-    n: int = 0
+    n: int = 1
 
 
 def _picture(width: int, height: int, hue: int) -> bytes:

@@ -196,6 +196,60 @@ def test_run_never_touches_files_of_others(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_run_refuses_to_write_over_what_it_reads(tmp_path):
+    (tmp_path / "made/demo").mkdir(parents=True)
+    for out in ("made", "made/demo"):
+        config = Config(source=tmp_path / "made/demo", out=tmp_path / out)
+        with pytest.raises(RoboloopError, match="is not apart from source"):
+            Run.open(tmp_path / out, "demo", config, seed=0, overwrite=True)
+    assert (tmp_path / "made/demo").is_dir()
+
+
+def test_paths_may_be_spelled_in_two_ways(tmp_path, monkeypatch):
+    (tmp_path / "in/deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    Run.open(tmp_path / "out", "demo", Config(source=Path("in")), seed=0)
+    Run.open(tmp_path / "out", "demo", Config(source=tmp_path / "in"), seed=0)
+    monkeypatch.chdir(tmp_path / "in/deep")
+    Run.open(tmp_path / "out", "demo", Config(source=Path("..")), seed=0)
+    with pytest.raises(RoboloopError, match="another config: source was"):
+        Run.open(tmp_path / "out", "demo", Config(source=Path(".")), seed=0)
+
+
+def test_what_could_not_begin_leaves_nothing(tmp_path):
+    folder = tmp_path / "out"
+    with pytest.raises(RoboloopError), Run.open(folder, "demo", Config(), seed=0):
+        raise RoboloopError("no such scene")
+    assert not folder.exists()
+    folder.mkdir()
+    with pytest.raises(RoboloopError), Run.open(folder, "demo", Config(), seed=0):
+        raise RoboloopError("no such scene")
+    assert not list(folder.iterdir())
+    with pytest.raises(RoboloopError), Run.open(folder, "demo", Config(), seed=0):
+        (folder / "shards").mkdir()
+        raise RoboloopError("the third of ten")
+    assert read_json(folder / "manifest.json")["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "config, problem",
+    [
+        (Config(seed=-1), "--seed -1: too small"),
+        (Config(n=0), "--n 0: too small\nhint: wanted at least 1"),
+        (Config(workers=0, seed=-2), "--seed -2, --workers 0: too small"),
+    ],
+)
+def test_numbers_that_are_too_small_are_named(tmp_path, config, problem):
+    with pytest.raises(RoboloopError, match=problem):
+        Run.open(tmp_path / "out", "demo", config, seed=0)
+
+
+def test_a_folder_that_cannot_be_made_is_no_bug(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RoboloopError, match="cannot be made: Not a directory"):
+        Run.open(tmp_path / "file/out", "demo", Config(), seed=0)
+
+
 def test_failure_is_recorded(tmp_path):
     with pytest.raises(RuntimeError), Run.open(tmp_path / "out", "demo", Config(), seed=0):
         raise RuntimeError

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from ctypes import c_bool
+from ctypes import c_byte
 from importlib import import_module
 from multiprocessing.connection import wait
 from typing import Self, TypeVar
@@ -41,10 +41,14 @@ class Workers:
     def __init__(self, n: int = 1, cluster: str | None = None, needs: str = "") -> None:
         self._n, self._cluster, self._needs = n, cluster, needs
         self._pool: ProcessPoolExecutor | None = None
-        if needs and n > 1 and cluster is None:
-            self._begin()
 
     def __enter__(self) -> Self:
+        if self._needs and self._n > 1 and self._cluster is None:
+            try:
+                self._begin()
+            except BaseException:
+                self._end()
+                raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,7 +102,7 @@ class Workers:
 
     def _begin(self) -> ProcessPoolExecutor:
         spawn = multiprocessing.get_context("spawn")
-        self._stop = spawn.RawValue(c_bool, False)  # no lock, that a killed process might hold
+        self._stop = spawn.RawValue(c_byte, _GO_ON)  # no lock, that a killed process might hold
         self._pool = ProcessPoolExecutor(self._n, spawn, _start_worker, (self._stop,))
         if self._needs:
             for _ in range(self._n):
@@ -106,11 +110,18 @@ class Workers:
         return self._pool
 
     def _end(self) -> None:
-        """End the processes; units that a process already has in its queue are not begun."""
-        if self._pool:
-            self._stop.value = True
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        """End the processes; units that a process already has in its queue are not begun.
+
+        Who does not want to wait for those that run, and interrupts, does not have to.
+        """
+        pool, self._pool = self._pool, None
+        if pool:
+            self._stop.value = _NO_MORE_UNITS
+            try:
+                pool.shutdown(cancel_futures=True)
+            except KeyboardInterrupt:
+                self._stop.value = _AT_ONCE
+                raise
 
 
 def map_jobs(
@@ -121,8 +132,11 @@ def map_jobs(
         yield from those.map(fn, items)
 
 
-_stopped = c_bool(False)
-"""Of a worker: whether nobody wants results any more."""
+_GO_ON, _NO_MORE_UNITS, _AT_ONCE = range(3)
+_stopped = c_byte(_GO_ON)
+"""Of a worker: whether nobody wants results any more, and whether it is to end at once."""
+LOOK_S = 0.2
+"""How often a worker looks whether it is to end at once, s."""
 
 
 def _unit(fn: Callable[[Item], Result], item: Item) -> Result:
@@ -131,7 +145,7 @@ def _unit(fn: Callable[[Item], Result], item: Item) -> Result:
     return fn(item)
 
 
-def _start_worker(stopped: c_bool) -> None:
+def _start_worker(stopped: c_byte) -> None:
     """Leave Ctrl-C to the parent and use one core, before anything heavy is imported."""
     global _stopped
     _stopped = stopped
@@ -141,8 +155,9 @@ def _start_worker(stopped: c_bool) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed: it would wait for work for ever."""
+    """End this process when its parent is killed, or says so: it would wait for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    while _stopped.value != _AT_ONCE and not wait([parent.sentinel], LOOK_S):
+        pass
     os._exit(1)

@@ -32,6 +32,7 @@ EPISODE_CAMERAS = {
 VISUAL_GROUP = 2
 MAX_GEOMS = 2000
 MAX_MODELS = 64
+MAX_PX = 2048
 """Models whose meshes are kept on the graphics side."""
 
 
@@ -214,6 +215,16 @@ def stream_episode(
     """Render an episode as `render_episode` does, step after step, without holding its images."""
     with Renderer(px, px) as renderer:
         yield from renderer.stream(model, states, episode_cameras(model))
+
+
+def check_px(px: int) -> None:
+    """Refuse sizes of images that cannot be drawn, or not be held by a video.
+
+    Raises:
+        RoboloopError: It is neither 0 nor an even number up to `MAX_PX`.
+    """
+    if not 0 <= px <= MAX_PX or px % 2:
+        raise RoboloopError(f"--px {px}: wanted 0 or an even number up to {MAX_PX}")
 
 
 def episode_cameras(model: mujoco.MjModel) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class CommonFlags(OutputFlags):
     """The flags that every stage has; its `Config` inherits them."""
 
     out: Path | None = None
-    """Folder to write to."""
+    """Folder to write to; has to be given."""
     seed: int = 0
     """Seed of everything random."""
     scale: Scale = "small"
@@ -65,6 +65,13 @@ _NOT_RESULTS = frozenset(
     {"out", "workers", "cluster", "overwrite", "failures", "upload", "json", "quiet", "debug"}
 )
 """Fields that do not change the results of a run: a resumed one may have others."""
+
+_LEAST: dict[str, int] = {
+    **dict.fromkeys(("seed", "only", "noise", "start_spread", "cousins", "held_out", "minutes"), 0),
+    **dict.fromkeys(("n", "workers", "nearest", "steps", "reference_n"), 1),
+    **dict.fromkeys(("horizon_steps", "execute_steps"), 1),
+}
+"""The least that fields of that name may be, in whatever command; its config may have others."""
 
 
 @contextlib.contextmanager
@@ -158,6 +165,8 @@ class Run:
 
     def __init__(self, folder: Path, manifest: dict[str, Any], lock: int) -> None:
         self.folder, self.manifest = folder, manifest
+        self._made: list[Path] = []
+        """Of the folder and its manifest, what was not there before."""
         self._unlock = weakref.finalize(self, os.close, lock)
         self._earlier = dict(manifest["cost"])
         self._start = time.monotonic(), sum(os.times()[:4])
@@ -182,17 +191,20 @@ class Run:
         folder, plain = Path(folder), to_plain(config)
         if folder.is_file():
             raise RoboloopError("the output folder is a file", "give another --out", folder)
-        file = folder / MANIFEST
+        _keep_apart(folder, config)
+        _check_numbers(config)
+        file, existed = folder / MANIFEST, folder.exists()
         names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         if MANIFEST not in names and not all(name.startswith(TEMPORARY) for name in names):
             raise RoboloopError(
                 "the output folder holds files that no run made", "give another --out", folder
             )
         manifest = {"stage": stage, "status": "running", "seed": seed}
-        manifest |= {"command": command_line(stage, config), "config": plain}
+        manifest |= {"command": command_line(stage, config), "config": plain, "cwd": os.getcwd()}
         manifest |= {"versions": _versions(), "figures": {}}
         manifest["cost"] = {"cpu_s": 0.0, "wall_s": 0.0, "peak_rss_mib": 0.0}
-        if file.exists() and not overwrite:
+        resumed = file.exists() and not overwrite
+        if resumed:
             earlier = read_json(file)
             check_same(earlier, manifest, folder)
             manifest |= {key: earlier[key] for key in ("status", "figures", "cost")}
@@ -202,6 +214,7 @@ class Run:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         _remove_leftovers(folder)
         run = cls(folder, manifest, lock)
+        run._made = [path for path, there in ((folder, existed), (file, resumed)) if not there]
         if not run.finished:
             run.checkpoint()
         return run
@@ -243,12 +256,57 @@ class Run:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             with contextlib.suppress(RoboloopError):  # on a full disk the first error matters
                 self._write(status, {})
+            if isinstance(error, RoboloopError):
+                self._leave_nothing()
         self._unlock()
+
+    def _leave_nothing(self) -> None:
+        """Remove what a run that could not even begin has made: a typing error claims no folder."""
+        if [path.name for path in self.folder.iterdir()] != [MANIFEST]:
+            return
+        for path in reversed(self._made):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _check_numbers(config: Any) -> None:
+    """Refuse numbers of a config that are below `_LEAST`.
+
+    Raises:
+        RoboloopError: Some are; all are named.
+    """
+    given = {name: getattr(config, name, None) for name in _LEAST}
+    wrong = [n for n, value in given.items() if value is not None and not value >= _LEAST[n]]
+    if wrong:
+        flags = ", ".join(f"--{name.replace('_', '-')} {given[name]}" for name in wrong)
+        wanted = ", ".join(f"{_LEAST[name]:g}" for name in wrong)
+        raise RoboloopError(f"{flags}: too small", f"wanted at least {wanted}")
+
+
+def _keep_apart(folder: Path, config: Any) -> None:
+    """Refuse to write to what is read, or around it: `--overwrite` would remove it.
+
+    Raises:
+        RoboloopError: The output folder is an input of the config, or holds one.
+    """
+    place = folder.resolve()
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if field.name == "out" or not isinstance(each, str | Path) or not os.path.exists(each):
+                continue
+            other = Path(each).resolve()
+            if place == other or place in other.parents:
+                problem = f"--out {folder} is not apart from {field.name}, {each}"
+                raise RoboloopError(problem, "give another --out")
 
 
 def _lock(folder: Path) -> int:
     """Keep a folder, made if need be, for this process until it closes the result, or dies."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"the output folder cannot be made: {error.strerror}"
+        raise RoboloopError(problem, "give another --out", folder) from None
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -294,10 +352,12 @@ def check_same(earlier: Any, now: dict[str, Any], folder: Path) -> None:
     """
     if not isinstance(earlier, dict) or not now.keys() <= earlier.keys():
         raise RoboloopError("the manifest misses fields", "--overwrite starts anew", folder)
-    old = {"stage": earlier["stage"], **earlier["config"]}
-    new = {"stage": now["stage"], **now["config"]}
+    if earlier["stage"] != now["stage"]:
+        problem = f"the folder was made by `roboloop {earlier['stage']}`"
+        raise RoboloopError(problem, "give another --out", folder)
+    old, new, places = earlier["config"], now["config"], (earlier["cwd"], now["cwd"])
     names = sorted((old.keys() | new.keys()) - _NOT_RESULTS)
-    other = [name for name in names if old.get(name) != new.get(name)]
+    other = [name for name in names if not _alike(old.get(name), new.get(name), places)]
     if other:
         changes = ", ".join(
             f"{name} was {old.get(name)!r}, now {new.get(name)!r}" for name in other
@@ -309,6 +369,24 @@ def check_same(earlier: Any, now: dict[str, Any], folder: Path) -> None:
         )
     if earlier["versions"] != now["versions"]:
         console.warn(f"{folder} was begun with other versions: {earlier['versions']}")
+
+
+def _alike(old: Any, new: Any, places: tuple[str, str]) -> bool:
+    """Whether values of two configs mean the same: paths may be spelled in two ways.
+
+    Args:
+        old: In JSON.
+        new: In JSON.
+        places: The working directories that relative paths are from.
+    """
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return all(_alike(a, b, places) for a, b in zip(old, new, strict=True))
+    if isinstance(old, str) and isinstance(new, str) and old != new:
+        before, after = (
+            Path(p, each).resolve() for p, each in zip(places, (old, new), strict=True)
+        )
+        return before == after and after.exists()
+    return old == new
 
 
 class Interruptible:

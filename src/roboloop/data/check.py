@@ -1,7 +1,7 @@
 """Check that a dataset is whole: every file readable, every count in agreement."""
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,14 @@ import pyarrow as pa
 from av.error import FFmpegError
 
 from roboloop.data import video
-from roboloop.data.layout import DATA, EPISODES, STATS, VIDEO, DatasetInfo, video_key
+from roboloop.data.layout import DATA, EPISODES, HISTOGRAMS, STATS, VIDEO, DatasetInfo, video_key
 from roboloop.data.parquet import read_parquet
 from roboloop.data.reader import list_files, read_episodes_table, read_info, to_array
 from roboloop.errors import RoboloopError
 from roboloop.run import read_json
+
+OTHER_COLOUR = 5
+"""Mean values of a channel, of 255, that differ by more are not of the same images."""
 
 
 def check_dataset(folder: Path | str, decode: bool = False) -> DatasetInfo:
@@ -21,7 +24,8 @@ def check_dataset(folder: Path | str, decode: bool = False) -> DatasetInfo:
 
     Args:
         folder: The dataset.
-        decode: Also decode every frame of every video.
+        decode: Also decode every frame of every video, and compare the episodes' mean colours with
+            those of the images that were recorded, as far as `meta/histograms.parquet` has them.
 
     Raises:
         RoboloopError: The dataset is unfinished, cut off, damaged or at odds with itself; all
@@ -94,12 +98,39 @@ def _video_problems(
             yield f"{name} is {'cut off' if path.exists() else 'missing'}"
             continue
         try:
-            n_frames = sum(1 for _ in video.decode(path)) if decode else video.count_packets(path)
+            frames = list(video.inspect(path)) if decode else []
+            n_frames = len(frames) if decode else video.count_packets(path)
         except (FFmpegError, IndexError) as error:
             yield f"{name} cannot be read: {error}"
             continue
         if n_frames != lengths[members].sum():
             yield f"{name} has {n_frames} frames, {EPISODES} {lengths[members].sum()}"
+        elif decode:
+            of_each = dict(zip(members.tolist(), lengths[members].tolist(), strict=True))
+            yield from _frame_problems(info, key, name, frames, of_each)
+
+
+def _frame_problems(
+    info: DatasetInfo,
+    key: str,
+    name: str,
+    frames: list[tuple[bool, np.ndarray]],
+    lengths: dict[int, int],
+) -> Iterator[str]:
+    """Say which decoded frames are damaged, and which episodes do not show what was recorded."""
+    guessed = [i for i, (corrupt, _) in enumerate(frames) if corrupt]
+    if guessed:
+        yield f"{name}: {len(guessed)} frames are damaged, the first is frame {guessed[0]}"
+    if not (info.folder / HISTOGRAMS).exists():
+        return
+    histograms = to_array(read_parquet(info.folder / HISTOGRAMS, [key]), key).reshape(-1, 3, 256)
+    colours = iter(frames)
+    for episode, length in lengths.items():
+        shown = np.mean([mean for _, mean in islice(colours, length)], axis=0)
+        recorded = histograms[episode] @ np.arange(256) / histograms[episode].sum(-1)
+        if np.abs(shown - recorded).max() > OTHER_COLOUR:
+            yield f"{name} does not show what was recorded in episode {episode}, by its mean colour"
+            return
 
 
 def _sim_problems(info: DatasetInfo) -> Iterator[str | RoboloopError]:

@@ -54,7 +54,7 @@ def filter_episodes(part: Part, wanted: Filter) -> tuple[int, ...]:
         fits["where"] = np.array(part.facts("success")) == (wanted.where == "success")
     kept = np.flatnonzero(np.all(list(fits.values()), axis=0))
     if not len(kept):
-        counts = ", ".join(f"{name} {int(fit.sum())}" for name, fit in fits.items())
+        counts = ", ".join(f"{int(fit.sum())} by {name}" for name, fit in fits.items())
         raise RoboloopError(f"no episode of {n} is as wanted: {counts}", None, part.info.folder)
     return tuple(kept.tolist())
 

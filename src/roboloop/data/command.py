@@ -44,7 +44,7 @@ class Check(OutputFlags):
     dataset: Positional[Path]
     """A dataset's folder."""
     decode: bool = False
-    """Also decode every frame of every video."""
+    """Also decode every frame of every video, and compare colours with what was recorded."""
     replay: bool = False
     """Also replay every episode in physics: it has to end as recorded."""
     scene: Path | None = None
@@ -100,7 +100,8 @@ def run_stats(config: Stats) -> None:
 def run_check(config: Check) -> None:
     """Check, and say what was checked."""
     info = check_dataset(config.dataset, config.decode)
-    console.say(f"whole: {info.n_episodes} episodes, {info.n_frames} frames")
+    decoded = f", {len(info.cameras)} cameras decoded" if config.decode and info.cameras else ""
+    console.say(f"whole: {info.n_episodes} episodes, {info.n_frames} frames{decoded}")
     if config.replay:
         _check_replay(config, info.n_episodes)
     console.emit({"whole": str(info.folder)} if config.json else info.folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import InputContainer
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from roboloop.errors import RoboloopError
 
@@ -173,6 +173,12 @@ def decode(path: Path, px: int | None = None) -> Iterator[UInt8[Array, "h w 3"]]
             yield frame.to_ndarray(format="rgb24")
         else:
             yield frame.to_ndarray(format="rgb24", width=px, height=px, interpolation="AREA")
+
+
+def inspect(path: Path) -> Iterator[tuple[bool, Float64[Array, "3"]]]:
+    """Decode all frames; yield whether the decoder had to guess parts, and the mean colour."""
+    for frame in _frames(path):
+        yield frame.is_corrupt, frame.to_ndarray(format="rgb24").mean((0, 1))
 
 
 def count_packets(path: Path) -> int:

@@ -72,7 +72,7 @@ def run_chunks(
             chunk = read_json(job.result)
             results += chunk
             kept += sum(map(good, chunk))
-            done, rate = kept if enough else len(results), percent(kept, len(results))
+            done, rate = min(kept, enough) if enough else len(results), percent(kept, len(results))
             if not todo or job.indices.start < todo[0].indices.start:
                 progress.start_from(done)
             progress.update(done, *([f"{len(results)} tried"] if enough else []), rate)

@@ -44,7 +44,7 @@ from roboloop.generate.upload import Upload
 from roboloop.interval import percent
 from roboloop.jobs import Workers
 from roboloop.record import to_plain
-from roboloop.render import stream_episode
+from roboloop.render import check_px, stream_episode
 from roboloop.run import CommonFlags, Run
 from roboloop.scene.collection import TWIN, list_cousins
 from roboloop.scene.folder import read_scene
@@ -143,8 +143,7 @@ def run(config: Config) -> None:
         raise RoboloopError(
             f"--offset {low} {high}, wanted two numbers of 0 to {MAX_OFFSET}, the smaller one first"
         )
-    if config.nearest < 1 or (config.only or 0) < 0:
-        raise RoboloopError("--nearest has to be 1 or more, --only 0 or more")
+    check_px(config.px)
     if not (0 <= config.stray <= 1 and 0 <= config.slip <= 1):
         raise RoboloopError("--stray and --slip are shares, from 0 to 1")
     task = read_task(config.task)
@@ -209,12 +208,19 @@ def _run_all(
     upload.pause()
     failures = count_failures(reasons)
     good = np.array([succeeded(reason) for reason in reasons])
-    if good.sum() < n:
-        why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
-        raise RoboloopError(f"only {good.sum()} of {len(good)} attempts succeeded", why, out)
     scenes, stood = _scenes(config, range(len(reasons))), np.array(starts)
+    told = partial(write_attempts, out, config.seed, scenes, reasons)
+    quantities = dict(zip(names, stood.T, strict=True))
+    if good.sum() < n:
+        told([], quantities)
+        if config.failures:
+            _draw_failures(config, order)
+        why = "; ".join(f"{reason} ({k})" for reason, k in failures.items())
+        hint = f"`roboloop report {out}` shows why, --failures draws one attempt of each cause"
+        problem = f"only {good.sum()} of {len(good)} attempts succeeded: {why}"
+        raise RoboloopError(problem, hint, out)
     kept = thinned(binned(stood), good, n) if config.balance else np.flatnonzero(good)[:n].tolist()
-    write_attempts(out, config.seed, scenes, reasons, kept, dict(zip(names, stood.T, strict=True)))
+    told(kept, quantities)
     write_views(out, calibrated_views(read_scene(config.scene / TWIN), task))
     shown = to_show(out, kept)
     with ThreadPoolExecutor(1) as pool:
@@ -238,7 +244,7 @@ def _run_all(
     )
     console.summary(
         wrote=f"{out}   {len(kept)} episodes, {info.n_frames:,} frames",
-        kept=f"{percent(int(good.sum()), len(reasons))} of {len(reasons)} attempts",
+        success=f"{percent(int(good.sum()), len(reasons))} of {len(reasons)} attempts",
         failed=" · ".join(f"{reason} {k}" for reason, k in failures.items()) or "none",
         starts=f"{100 * spread.covered:.0f} % of those tried are covered, bias {spread.bias:.2f}",
         weak=" · ".join(spread.weak) or "none",

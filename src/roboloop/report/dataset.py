@@ -90,6 +90,8 @@ def _head(attempts: Attempts) -> str:
 
 
 def _kept(attempts: Attempts) -> str:
+    if not attempts.n_kept:
+        return "<p>Nothing: too few attempts succeeded, and no dataset was written.</p>"
     sheet = attempts.file("preview.png")
     caption = "The first, the middle and the last episode, all cameras, evenly in time"
     picture = markup.image(sheet, caption) if sheet else '<p class="missing">No pictures.</p>'
