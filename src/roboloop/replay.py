@@ -84,8 +84,9 @@ def check_robot(info: DatasetInfo, task: Task) -> None:
     }
     wrong = [f"{name}: {a}, wanted {b}" for name, (a, b) in facts.items() if a != b]
     if wrong:
-        problem = f"the dataset is not of the task's robot: {'; '.join(wrong)}"
-        raise RoboloopError(problem, None, info.folder)
+        problem = f"the dataset does not fit the task: {'; '.join(wrong)}"
+        hint = "`roboloop task --robot` makes a task for another robot; other rates are not taken"
+        raise RoboloopError(problem, hint, info.folder)
 
 
 def replayable(part: Part) -> list[list[int]]:

@@ -111,7 +111,8 @@ def read_pose_demos(
             raise RoboloopError("the file does not say how many steps a second has", hint)
         if said != fps or (legend.fps or fps) != fps:
             other = said if said != fps else legend.fps
-            raise RoboloopError(f"the source has {other:g} control steps a second, wanted {fps}")
+            problem = f"the source has {other:g} control steps a second, wanted {fps}"
+            raise RoboloopError(problem, "record it again, or take every n-th step")
         return [_demo(name, file[f"data/{name}"], legend, objects, arms) for name in names]
 
 
@@ -164,6 +165,9 @@ def _hand(name: str, group: Any, legend: Legend, arm: str, alone: bool) -> PoseH
     theirs = legend.arms.get(arm, arm)
 
     def values(key: str) -> Any:
+        if key not in group:
+            problem = f"{name} has no {GROUP}/{key}, only: {', '.join(group)}"
+            raise RoboloopError(problem, GROUP_HINT)
         node = group[key]
         if hasattr(node, "shape"):
             if alone:

@@ -112,7 +112,7 @@ def replayed(part: Part, scene: Path, task: Task) -> list[Recording]:
     names = from_plain(Starts, read_json(starts), STARTS).scenes
     if len(names) != info.n_episodes:
         problem = f"{STARTS} has {len(names)} scenes, the dataset {info.n_episodes} episodes"
-        raise RoboloopError(problem, None, starts)
+        raise RoboloopError(problem, "one scene an episode, in their order", starts)
     cells = load_cells([scene / name for name in names], task)
     recordings, reasons = list[Recording](), list[str]()
     for k, cell in enumerate(cells):

@@ -114,7 +114,8 @@ def _recorded(
     for k, episode in enumerate(episodes):
         if not (episode.sim_states.shape[1] and episode.scene):
             problem = f"demonstration {k} has no simulator states or no scene"
-            raise RoboloopError(problem, None, demo)
+            hint = "`roboloop data convert` keeps them; the recordings of others need poses"
+            raise RoboloopError(problem, hint, demo)
         if not episode.success:
             hint = "`roboloop data filter --where success` leaves it out"
             raise RoboloopError(f"demonstration {k} did not succeed", hint, demo)
