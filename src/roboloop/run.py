@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -163,10 +163,11 @@ class Run:
     then no other process can open the folder.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], lock: int) -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], lock: int, made: Sequence[Path]
+    ) -> None:
         self.folder, self.manifest = folder, manifest
-        self._made: list[Path] = []
-        """Of the folder and its manifest, what was not there before."""
+        self._made = made  # of the folder and its manifest, what was not there before
         self._unlock = weakref.finalize(self, os.close, lock)
         self._earlier = dict(manifest["cost"])
         self._start = time.monotonic(), sum(os.times()[:4])
@@ -213,8 +214,8 @@ class Run:
             for path in list(folder.iterdir()):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         _remove_leftovers(folder)
-        run = cls(folder, manifest, lock)
-        run._made = [path for path, there in ((folder, existed), (file, resumed)) if not there]
+        made = [path for path, there in ((folder, existed), (file, resumed)) if not there]
+        run = cls(folder, manifest, lock, made)
         if not run.finished:
             run.checkpoint()
         return run
