@@ -111,10 +111,10 @@ def test_where_no_usual_way_is_free_one_through_joint_space_is_looked_for(monkey
     usual = end_of_grasp(cell, [source])
     over_the_top = Arm._over_the_top
 
-    def blocked(arm: Arm, q, before, after, q_end, free):
+    def blocked(arm: Arm, q, before, *others):
         if len(before) == 1 and np.array_equal(q, cell.mount.home):
             raise Unreachable("no free path")
-        return over_the_top(arm, q, before, after, q_end, free)
+        return over_the_top(arm, q, before, *others)
 
     monkeypatch.setattr(Arm, "_over_the_top", blocked)
     assert np.allclose(end_of_grasp(cell, [source]), usual, atol=1e-3)

@@ -10,16 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roboloop import pose
-from roboloop.cell import Cell
+from roboloop.cell import Cell, set_free
 from roboloop.cells import build_cell
 from roboloop.demo.goals import Unreachable
 from roboloop.demo.ways.arm import Arm
+from roboloop.demo.ways.collision import MARGIN, Collisions
 from roboloop.demo.ways.motion import ANGULAR_SPEED, LINEAR_SPEED, timed
 from roboloop.demo.ways.nearest import nearest
 from roboloop.demo.ways.transit import STEP, transit
 from roboloop.robot import ROBOTS, forward_kinematics, robot_chain
 from roboloop.scene.families import complete
 from roboloop.scene.graph import SceneObject
+from roboloop.scene.presets import BENCHMARK, preset_scene
+from roboloop.scene.settle import settle
 from roboloop.sim import CONTROL_DT
 from roboloop.station import STATIONS
 from roboloop.task.make import make_task
@@ -162,3 +165,44 @@ def test_lines_between_waypoints_are_interpolated(seed: int):
     turn = np.linalg.norm(pose.matrix_to_rotvec(R), axis=1)
     steps = np.maximum(shift / LINEAR_SPEED, turn / ANGULAR_SPEED) / CONTROL_DT
     assert steps.max() < 1 + 1e-9 and (steps[:n] > (n - 1) / n - 1e-9).all()
+
+
+@pytest.fixture(scope="module")
+def kitchen() -> Cell:
+    graph = settle(preset_scene("kitchen_d0"))
+    return build_cell(graph, make_task(graph, BENCHMARK["kitchen_d0"].sentence, STATIONS["panda"]))
+
+
+def bread_over_pot(cell: Cell, offset: tuple[float, float, float]) -> np.ndarray:
+    qpos = cell.home_qpos.copy()
+    pot = qpos[cell.free_address("object") :][:3]
+    T = pose.from_parts(pot + np.array(offset), np.eye(3))
+    set_free(qpos[None], cell.model, cell.frame_body("object_3"), T)
+    return qpos
+
+
+@pytest.mark.parametrize("height", [0.047, 0.05, 0.053, 0.058])
+def test_distances_of_things_of_many_parts_are_known_to_a_centimetre(kitchen, height):
+    """Oracle: MuJoCo's distance between every two geoms."""
+    model, bread = kitchen.model, kitchen.frame_body("object_3")
+    qpos = bread_over_pot(kitchen, (0.0, 0.065, height))
+    (distance,) = Collisions(kitchen).clearances(qpos[None], bread)
+    (data,) = kitchen.kinematics(qpos[None])
+    touches = [g for g in range(model.ngeom) if model.geom_contype[g]]
+    ours = [g for g in touches if model.geom_bodyid[g] == bread]
+    pot = [g for g in touches if model.geom_bodyid[g] == kitchen.frame_body("object")]
+    pairs = [mujoco.mj_geomDistance(model, data, a, b, 0.1, None) for a in ours for b in pot]
+    assert distance == pytest.approx(min(MARGIN, *pairs), abs=1e-4)
+
+
+def test_what_is_carried_over_a_wall_keeps_away_from_it(kitchen):
+    arm, bread = Arm(kitchen), kitchen.frame_body("object_3")
+    down = pose.from_parts(np.array([0.0, 0.0, 0.01]), np.diag([1.0, -1.0, -1.0]))
+    start, end = (bread_over_pot(kitchen, (0.0, y, z)) for y, z in ((-0.2, 0.035), (0.0, 0.06)))
+    at = kitchen.free_address("object_3")
+    hands = [pose.from_vector(qpos[at : at + 7]) @ down for qpos in (start, end)]
+    q = arm.reach(np.stack(hands[:1]), kitchen.mount.home)[0].q[0]
+    qpos = arm.moved(start, q)
+    path = arm.travel(qpos, np.stack(hands[:1]), np.stack(hands[1:]), held=bread)
+    far = [np.linalg.norm(arm.eef(each)[:3, 3] - hands[1][:3, 3]) > 0.08 for each in path]
+    assert min(arm.distances(qpos, path[far], None, bread)) > 0.009

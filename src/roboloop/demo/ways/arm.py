@@ -1,6 +1,7 @@
 """The arm in its cell: reach, ways of the hand, clearance. State in, paths out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import mujoco
 import numpy as np
@@ -31,6 +32,9 @@ CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
 SHORTER = (1.0, 0.6, 0.3)
 """Shares of a straight way up or down, of which an arm takes the longest that it can."""
+ROOM, NEAR_END = 0.009, 0.08
+"""What transits keep from other things where there is a way that does, and how far from their ends
+they do, m: an arm is not where it is told to be to the millimetre."""
 TURN_SPEED = 0.4
 """Of turning what is held in place, share of the usual speed."""
 CLEAR = -0.0015
@@ -142,10 +146,7 @@ class Arm:
         """
         inside = self.cell.contents(held, qpos)
         limit = min(CLEAR, next(self._clearances(qpos[None], held, touched, inside)) - 0.0005)
-        T_held_eef = None
-        if held is not None:
-            self.update(qpos)
-            T_held_eef = pose.inverse(self.body_pose(held)) @ self.eef(qpos[self.cell.arm_qpos])
+        T_held_eef = self._held_eef(qpos, held)
 
         def free(q: np.ndarray) -> Iterator[bool]:
             n = len(q) if allowed is None else int(np.argmin([*allowed(q), False]))
@@ -161,9 +162,21 @@ class Arm:
         qpos: Float[np.ndarray, "nq"],
         q: Float[np.ndarray, "B n"],
         touched: int | None = None,
+        held: int | None = None,
     ) -> Iterator[float]:
-        """Yield the smallest distance (m) of each arm configuration; see `clear`."""
-        return self._clearances(self._with_arm(qpos, q), None, touched)
+        """Yield the smallest distance (m, at most 1 cm) of each arm configuration; see `clear`.
+
+        A held free body moves with the hand.
+        """
+        every = self._with_arm(qpos, q, held, self._held_eef(qpos, held))
+        return self._clearances(every, held, touched, self.cell.contents(held, qpos))
+
+    def _held_eef(self, qpos: np.ndarray, held: int | None) -> Float[np.ndarray, "4 4"] | None:
+        """How the hand is at what it holds, if it holds something."""
+        if held is None:
+            return None
+        self.update(qpos)
+        return pose.inverse(self.body_pose(held)) @ self.eef(qpos[self.cell.arm_qpos])
 
     def _clearances(
         self,
@@ -254,11 +267,12 @@ class Arm:
         """Travel with the first beginning of several that works; see `travel`."""
         q = qpos[self.cell.arm_qpos]
         free = self._freedom(qpos, touched, held, allowed)
+        roomy = partial(self._has_room_between, qpos, touched, held)
         q_end = end_of(self.cell.robot, self._T_base_world @ after, q)
         failed: Unreachable | None = None
         for before in befores:
             try:
-                return self._over_the_top(q, before, after, q_end, free)
+                return self._over_the_top(q, before, after, q_end, free, roomy)
             except Unreachable as error:
                 failed = failed or error
                 if error.problem != IN_THE_WAY:  # another beginning changes nothing
@@ -272,10 +286,16 @@ class Arm:
         raise failed or Unreachable(IN_THE_WAY)
 
     def _over_the_top(
-        self, q: np.ndarray, before: np.ndarray, after: np.ndarray, q_end: np.ndarray, free: Free
+        self,
+        q: np.ndarray,
+        before: np.ndarray,
+        after: np.ndarray,
+        q_end: np.ndarray,
+        free: Free,
+        roomy: Callable[[np.ndarray, np.ndarray], bool],
     ) -> np.ndarray:
-        """Travel straight, else over the top."""
-        problem, n_far = IN_THE_WAY, 0
+        """Travel straight, else over the top, with room around it if there is such a way."""
+        problem, n_far, narrow = IN_THE_WAY, 0, None
         for lift in (0.0, *LIFTS):
             via = over(before[-1], after[0], lift)
             Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
@@ -287,10 +307,28 @@ class Arm:
                     break
                 continue
             if all(free(path[::-1])):
-                return path
-            if not all(free(path[-1:])):
+                if roomy(path[: len(path) - len(after) + 1], after[0]):
+                    return path
+                narrow = path if narrow is None else narrow
+            elif not all(free(path[-1:])):
                 raise NoPlace(NO_ROOM)
-        raise Unreachable(problem)
+        if narrow is None:
+            raise Unreachable(problem)
+        return narrow
+
+    def _has_room_between(
+        self,
+        qpos: np.ndarray,
+        touched: int | None,
+        held: int | None,
+        path: Float[np.ndarray, "T n"],
+        T_end: Float[np.ndarray, "4 4"],
+    ) -> bool:
+        """Whether a path stays clear of everything by `ROOM`, but near where it begins and ends."""
+        p = self.eefs(path)[:, :3, 3]
+        ends = self.eef(qpos[self.cell.arm_qpos])[:3, 3], T_end[:3, 3]
+        far = np.min([np.linalg.norm(p - end, axis=1) for end in ends], axis=0) > NEAR_END
+        return all(d > ROOM for d in self.distances(qpos, path[far], touched, held))
 
     def has_room(
         self,
@@ -320,13 +358,8 @@ class Arm:
         self, qpos: Float[np.ndarray, "nq"], q: Float[np.ndarray, "n"], held: int | None = None
     ) -> Float[np.ndarray, "nq"]:
         """The state with the arm at `q`, and with it what the hand holds."""
-        result = qpos.copy()
-        result[self.cell.arm_qpos] = q
-        if held is not None:
-            self.update(qpos)
-            T_eef_held = pose.inverse(self.eef(qpos[self.cell.arm_qpos])) @ self.body_pose(held)
-            set_free(result[None], self.cell.model, held, self.eef(q) @ T_eef_held)
-        return result
+        T_held_eef = self._held_eef(qpos, held)
+        return self._with_arm(qpos, q[None], held, T_held_eef)[0]
 
     def carry(
         self,

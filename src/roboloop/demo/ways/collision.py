@@ -18,7 +18,8 @@ class Collisions:
 
     def __init__(self, cell: Cell) -> None:
         self._model = copy.copy(cell.model)
-        self._model.geom_margin[:] = MARGIN
+        # bodies have one of their own, by which pairs are left out before their geoms are looked at
+        self._model.geom_margin[:] = self._model.body_margin[:] = MARGIN
         self._model.flex_contype[:] = self._model.flex_conaffinity[:] = 0  # cloths give way
         self._data = cell.scratch
         self._is_robot = cell.is_robot[self._model.geom_bodyid]
