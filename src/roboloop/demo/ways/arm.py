@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 
 from roboloop import pose
 from roboloop.cell import Cell, set_free
-from roboloop.demo.goals import IN_THE_WAY, NO_ROOM, NoPlace, Unreachable
+from roboloop.demo.goals import IN_THE_WAY, Unreachable
 from roboloop.demo.ways.collision import Collisions
-from roboloop.demo.ways.detour import LIFTS, over, through_joints
+from roboloop.demo.ways.detour import over_the_top, through_joints
 from roboloop.demo.ways.motion import (
     POSITION_TOLERANCE,
     end_of,
@@ -26,8 +26,6 @@ from roboloop.kinematics import Weights
 from roboloop.robot import IkResult, forward_kinematics, inverse_kinematics
 from roboloop.task.constraints import Values
 
-MAX_FAR = 2
-"""Ways over the top that the arm cannot follow, after which higher ones are not tried."""
 CARRY_LIFT = 0.07
 """What the hand holds is first lifted straight up by this, m."""
 SHORTER = (1.0, 0.6, 0.3)
@@ -267,12 +265,16 @@ class Arm:
         """Travel with the first beginning of several that works; see `travel`."""
         q = qpos[self.cell.arm_qpos]
         free = self._freedom(qpos, touched, held, allowed)
-        roomy = partial(self._has_room_between, qpos, touched, held)
+        roomy = partial(self._has_room_between, qpos, touched, held, after[0])
         q_end = end_of(self.cell.robot, self._T_base_world @ after, q)
+
+        def followed(Ts_world_eef: np.ndarray) -> np.ndarray:
+            return follow(self.cell.robot, self._T_base_world @ Ts_world_eef, q, q_end)
+
         failed: Unreachable | None = None
         for before in befores:
             try:
-                return self._over_the_top(q, before, after, q_end, free, roomy)
+                return over_the_top(before, after, followed, free, roomy)
             except Unreachable as error:
                 failed = failed or error
                 if error.problem != IN_THE_WAY:  # another beginning changes nothing
@@ -285,44 +287,13 @@ class Arm:
                 pass  # the usual ways' problem is the one to tell
         raise failed or Unreachable(IN_THE_WAY)
 
-    def _over_the_top(
-        self,
-        q: np.ndarray,
-        before: np.ndarray,
-        after: np.ndarray,
-        q_end: np.ndarray,
-        free: Free,
-        roomy: Callable[[np.ndarray, np.ndarray], bool],
-    ) -> np.ndarray:
-        """Travel straight, else over the top, with room around it if there is such a way."""
-        problem, n_far, narrow = IN_THE_WAY, 0, None
-        for lift in (0.0, *LIFTS):
-            via = over(before[-1], after[0], lift)
-            Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
-            try:
-                path = follow(self.cell.robot, self._T_base_world @ Ts, q, q_end)
-            except Unreachable as error:
-                problem, n_far = error.problem, n_far + 1
-                if n_far == MAX_FAR:
-                    break
-                continue
-            if all(free(path[::-1])):
-                if roomy(path[: len(path) - len(after) + 1], after[0]):
-                    return path
-                narrow = path if narrow is None else narrow
-            elif not all(free(path[-1:])):
-                raise NoPlace(NO_ROOM)
-        if narrow is None:
-            raise Unreachable(problem)
-        return narrow
-
     def _has_room_between(
         self,
         qpos: np.ndarray,
         touched: int | None,
         held: int | None,
-        path: Float[np.ndarray, "T n"],
         T_end: Float[np.ndarray, "4 4"],
+        path: Float[np.ndarray, "T n"],
     ) -> bool:
         """Whether a path stays clear of everything by `ROOM`, but near where it begins and ends."""
         p = self.eefs(path)[:, :3, 3]

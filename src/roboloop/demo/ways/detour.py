@@ -1,20 +1,23 @@
-"""Detours: transits of an arm through joint space, where lines of the hand fail.
+"""Transits of an arm: by lines of the hand, straight or over the top, and through joint space.
 
-Everything here is in the robot's base frame; what is in the way is asked through a function.
+What is in the way is asked through functions.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from jaxtyping import Float
 
 from roboloop import pose
-from roboloop.demo.goals import IN_THE_WAY, Unreachable
+from roboloop.demo.goals import IN_THE_WAY, NO_ROOM, NoPlace, Unreachable
 from roboloop.demo.ways.motion import POSITION_TOLERANCE, follow, met, paced, timed
 from roboloop.demo.ways.transit import Free, transit
 from roboloop.kinematics import Weights
 from roboloop.robot import Robot, inverse_kinematics, robot_chain
 
+MAX_FAR = 2
+"""Ways over the top that the arm cannot follow, after which higher ones are not tried."""
 LIFTS = (0.06, 0.12, 0.18, 0.26)
 """Heights that transits are tried at, above the higher of their ends, m."""
 N_POSTURES = 12
@@ -25,6 +28,48 @@ LOOSE = Weights(position=0.002, approach=0.3, closing=1.0)
 """For what a transit goes over: where the hand is counts, how it is turned hardly."""
 
 
+def over_the_top(
+    before: Float[np.ndarray, "P 4 4"],
+    after: Float[np.ndarray, "S 4 4"],
+    followed: Callable[[Float[np.ndarray, "T 4 4"]], Float[np.ndarray, "K n"]],
+    free: Free,
+    roomy: Callable[[Float[np.ndarray, "K n"]], bool],
+) -> Float[np.ndarray, "K n"]:
+    """Travel straight, else over the top, with room around it if there is such a way.
+
+    Args:
+        before: Waypoints from where the hand is; see `Arm.travel`.
+        after: Poses to end with, one a control step.
+        followed: Gives the arm's positions along poses of the hand, or raises `Unreachable`.
+        free: See `transit.Free`.
+        roomy: Whether arm positions keep away from things.
+
+    Raises:
+        NoPlace: The arm cannot be where the way ends.
+        Unreachable: No way is reachable and free.
+    """
+    problem, n_far, narrow = IN_THE_WAY, 0, None
+    for lift in (0.0, *LIFTS):
+        via = over(before[-1], after[0], lift)
+        Ts = np.concatenate([timed(np.concatenate([before[:-1], via])), after[1:]])
+        try:
+            path = followed(Ts)
+        except Unreachable as error:
+            problem, n_far = error.problem, n_far + 1
+            if n_far == MAX_FAR:
+                break
+            continue
+        if all(free(path[::-1])):
+            if roomy(path[: len(path) - len(after) + 1]):
+                return path
+            narrow = path if narrow is None else narrow
+        elif not all(free(path[-1:])):
+            raise NoPlace(NO_ROOM)
+    if narrow is None:
+        raise Unreachable(problem)
+    return narrow
+
+
 def through_joints(
     robot: Robot,
     q: Float[np.ndarray, "n"],
@@ -33,6 +78,8 @@ def through_joints(
     free: Free,
 ) -> Float[np.ndarray, "T n"]:
     """Travel in joint space from one given way of the hand to another; see `Arm.travel`.
+
+    Poses are in the robot's base frame.
 
     Args:
         robot: The robot.
