@@ -37,9 +37,14 @@ def summary(**rows: object) -> None:
 
 
 def emit(value: object) -> None:
-    """Write a result to stdout: a string or path as a line, anything else as JSON."""
-    plain = isinstance(value, str | Path)
-    print(value if plain else json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    """Write a result to stdout: a string or path as a line, anything else as JSON.
+
+    A program gets JSON in one line, a terminal in many.
+    """
+    if not isinstance(value, str | Path):
+        indent = 2 if sys.stdout.isatty() else None
+        value = json.dumps(value, ensure_ascii=False, default=str, indent=indent)
+    print(value, flush=True)
 
 
 def _write(message: str) -> None:
