@@ -103,8 +103,9 @@ def sleep_long(folder: Path, x: int) -> int:
 
 SLEEP = """
 if __name__ == "__main__":
-    import functools, pathlib, sys
+    import functools, pathlib, signal, sys
     from test_jobs import map_jobs, sleep_long
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind
     list(map_jobs(functools.partial(sleep_long, pathlib.Path(sys.argv[1])), range(4), 2))
 """
 
