@@ -205,6 +205,13 @@ def test_run_refuses_to_write_over_what_it_reads(tmp_path):
     assert (tmp_path / "made/demo").is_dir()
 
 
+def test_a_folder_may_be_called_as_a_choice_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("small", "act"):
+        for _ in range(2):
+            Run.open(Path(name), "demo", Config(kind="act"), seed=0)
+
+
 def test_paths_may_be_spelled_in_two_ways(tmp_path, monkeypatch):
     (tmp_path / "in/deep").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)

@@ -145,8 +145,7 @@ def command_line(stage: str, config: Any) -> str:
         if value == default or field.name in ("overwrite", "json", "quiet", "debug"):
             continue
         texts = [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
-        marks = getattr(hints[field.name], "__metadata__", ())
-        if any(str(mark) == "Positional" for mark in marks):
+        if _is_positional(hints[field.name]):
             words += texts
         elif isinstance(value, bool):
             flags += [f"--{name}" if value else f"--no-{name}"]
@@ -283,6 +282,19 @@ def _check_numbers(config: Any) -> None:
         raise RoboloopError(f"{flags}: too small", f"wanted at least {wanted}")
 
 
+def _inputs(config: Any) -> Iterator[tuple[str, Any]]:
+    """What a config reads: its positional arguments, and paths."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name != "out" and (_is_positional(hints[field.name]) or isinstance(value, Path)):
+            yield field.name, value
+
+
+def _is_positional(hint: Any) -> bool:
+    return any(str(mark) == "Positional" for mark in getattr(hint, "__metadata__", ()))
+
+
 def _keep_apart(folder: Path, config: Any) -> None:
     """Refuse to write to what is read, or around it: `--overwrite` would remove it.
 
@@ -290,14 +302,13 @@ def _keep_apart(folder: Path, config: Any) -> None:
         RoboloopError: The output folder is an input of the config, or holds one.
     """
     place = folder.resolve()
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
+    for name, value in _inputs(config):
         for each in value if isinstance(value, list | tuple) else [value]:
-            if field.name == "out" or not isinstance(each, str | Path) or not os.path.exists(each):
+            if not isinstance(each, str | Path) or not os.path.exists(each):
                 continue
             other = Path(each).resolve()
             if place == other or place in other.parents:
-                problem = f"--out {folder} is not apart from {field.name}, {each}"
+                problem = f"--out {folder} is not apart from {name}, {each}"
                 raise RoboloopError(problem, "give another --out")
 
 
